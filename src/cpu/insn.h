@@ -51,11 +51,14 @@ struct insn {
     uint8_t seg;    /* enum seg of the memory operand, override applied */
     uint8_t prefix; /* PREFIX_* */
     uint8_t opsize; /* effective operand size attribute in bytes: 2, 4 or 8 */
-    uint8_t third;  /* register number of a third explicit register operand */
+    uint8_t third;  /* register number of a third explicit register operand;
+                       bit 7: an operand is an MMX register */
     uint16_t mnemonic; /* ZydisMnemonic, for reports */
 };
 /* Register numbers: general registers 0..15, segment registers enum seg, control
  * and debug registers, MMX and x87 stack slots 0..7 and XMM 0..15 by number.
+ * x87 operands that Zydis calls implicit but shows count: FADD ST0, ST1 (D8 C1)
+ * is FORM_RR with dst 0, src 1; FADD ST1, ST0 (DC C1) has dst 1, src 0.
  * A general register of one byte is instead its byte offset in c->r: n * 8 for
  * the low byte, n * 8 + 1 for AH, CH, DH, BH. */
 
