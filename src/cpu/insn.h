@@ -1,5 +1,7 @@
 /* The compact record of one decoded instruction, and the table that says which
- * handler executes it.
+ * handler executes it. Operands are Zydis's visible ones (written in an Intel
+ * syntax listing): implicit ones such as the AL of `add al, 1`, the CL of a shift
+ * or the ST0 of `fadd st0, st1` count, hidden ones (ST0 of `fld st1`) do not.
  *
  * A handler runs with RIP already behind the instruction and returns EXC_NONE
  * when it retired. When it returns a fault it must have changed nothing that the
@@ -12,8 +14,8 @@
 
 typedef enum exc insn_fn(struct cpu *c, const struct insn *i);
 
-/* Operand shapes: which of the first two explicit operands are register, memory
- * or immediate. Implicit operands (AL, CL, FLAGS, stack) do not count. */
+/* Operand shapes: which of the first two operands are register, memory or
+ * immediate. */
 enum form {
     FORM_NONE,
     FORM_R,
@@ -54,6 +56,21 @@ struct insn {
     uint8_t third;  /* register number of a third explicit register operand;
                        bit 7: an operand is an MMX register */
     uint16_t mnemonic; /* ZydisMnemonic, for reports */
+    uint8_t classes; /* enum reg_class of the first operand in bits 3..0, of
+                        the second in bits 7..4; 0 when not a register */
+    uint8_t cls;     /* enum insn_class */
+    bool is_far;     /* CALL, JMP, RET: the far form */
+};
+
+enum reg_class {
+    REG_CLASS_NONE,
+    REG_CLASS_GENERAL,
+    REG_CLASS_SEGMENT,
+    REG_CLASS_CONTROL,
+    REG_CLASS_DEBUG,
+    REG_CLASS_MMX,
+    REG_CLASS_XMM,
+    REG_CLASS_X87
 };
 /* Register numbers: general registers 0..15, segment registers enum seg, control
  * and debug registers, MMX and x87 stack slots 0..7 and XMM 0..15 by number.
