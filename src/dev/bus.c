@@ -1,7 +1,5 @@
 #include "dev/bus.h"
 
-#include "base/bytes.h"
-
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
