@@ -91,6 +91,20 @@ void machine_save(const struct machine *m, struct writer *w);
 /* Into a machine of the same configuration and media. On false the machine is
  * unusable and must be freed. */
 bool machine_load(struct machine *m, struct reader *r, struct error *err);
+/* What machine_save_devices() wrote, alone: media that events have inserted are
+ * opened again; frames and the contents of disk layers are left as they are
+ * (the snapshot loader replaces them page by page, through machine_phys() and
+ * machine_block(), after this call). Same rules as machine_load(). */
+bool machine_load_devices(struct machine *m, struct reader *r,
+                          struct error *err);
+/* The block devices now in the drives: 0..MACHINE_DISKS-1 the disks, then the
+ * CD, then the floppy (MACHINE_BLOCKS in all). NULL: none. Borrowed. */
+enum {
+    MACHINE_BLOCK_CDROM = MACHINE_DISKS,
+    MACHINE_BLOCK_FLOPPY,
+    MACHINE_BLOCKS
+};
+struct block *machine_block(struct machine *m, unsigned index);
 
 struct digest {
     uint8_t cpu[16]; /* XXH3-128 of the canonical CPU and chip state */
