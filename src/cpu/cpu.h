@@ -230,6 +230,7 @@ struct cpu {
     uint32_t mxcsr;
     struct x87 x87;
     bool ferr; /* level of FERR# */
+    bool x87_ignne; /* IGNNE#, by port F0h, while FERR# stands */
 
     /* ---- borrowed or derived */
     struct mmu mmu;                 /* owned; derived contents */
