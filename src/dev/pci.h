@@ -36,7 +36,8 @@ struct pci_function {
     void *chip;         /* given to io, mmio and on_write */
     /* After any guest write of the bytes [offset, offset+bytes); may be NULL. */
     void (*on_write)(void *chip, uint8_t offset, unsigned bytes);
-    /* CUSTOM bars: new base, or UINT64_MAX when not decoded. */
+    /* CUSTOM bars (memory space): new base, or UINT64_MAX when not decoded.
+     * May be called again with the same base: map again. */
     void (*on_bar)(void *chip, unsigned bar, uint64_t base);
     struct pci_bus *bus; /* set by pci_add_function() */
     uint64_t mapped[7];  /* derived: where each BAR is mapped now, UINT64_MAX */
@@ -48,7 +49,24 @@ struct pci_bus *pci_bus_new(struct dev_bus *bus);
 void pci_bus_free(struct pci_bus *pci);
 extern const struct chip_ops pci_bus_ops; /* CF8 latch, reset control CF9 */
 
+/* Borrows f for the life of the bus. Memory BARs are at least a page, I/O BARs
+ * at most 256 ports. I/O BARs below port 0x1000 stay unmapped (ISA's ports). */
 void pci_add_function(struct pci_bus *pci, struct pci_function *f);
+
+/* Configuration accesses as the guest makes them, with all their effects. */
+uint32_t pci_config_read(const struct pci_function *f, uint8_t offset,
+                         unsigned bytes);
+void pci_config_write(struct pci_function *f, uint8_t offset, uint32_t value,
+                      unsigned bytes);
+
+/* The host bridge: memory BARs are decoded inside [first, end) only. */
+void pci_set_window(struct pci_bus *pci, uint64_t first, uint64_t end);
+/* Map all BARs again, after something else gave up addresses. */
+void pci_remap(struct pci_bus *pci);
+/* remapped() runs after each mapping of BARs: a chip with ports that outrank
+ * BARs (PIIX4 power management) maps them again. */
+void pci_set_remapped(struct pci_bus *pci, void (*remapped)(void *context),
+                      void *context);
 
 /* Put the standard header in place (ids, class, header type, pin) and make
  * command, BARs, interrupt line writable as the specification says. */
