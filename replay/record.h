@@ -91,7 +91,7 @@ struct output_chunks {
     const uint8_t *at, *end;
     uint64_t tick;
     enum output_channel channel;
-    bool first, ok;
+    bool ok;
 };
 bool output_chunks_begin(struct output_chunks *i, const struct store_bytes *k,
                          const struct store_bytes *v, uint32_t *index,

@@ -12,6 +12,7 @@
 #ifndef RELIVE_BOARD_EVENT_H
 #define RELIVE_BOARD_EVENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum event_type {
@@ -39,6 +40,8 @@ struct event {
 
 /* "key", "mouse", ...; NULL for no such type. */
 const char *event_type_name(enum event_type type);
+/* Is the payload one that its type can have? Bytes from a log are hostile. */
+bool event_payload_ok(const struct event *e);
 /* Human-readable one-liner of the payload into text. */
 void event_describe(const struct event *e, char *text, unsigned text_bytes);
 
