@@ -50,7 +50,8 @@ enum {
 struct phys;
 
 /* Observers of stores to frames flagged CODE or TABLE (mmu and block cache).
- * Called after the bytes have changed; `old` holds the bytes before. */
+ * Called after the bytes have changed; `old` holds the bytes before. A store of
+ * what is there already is not reported. */
 typedef void phys_watch_fn(void *context, uint32_t frame, uint32_t offset,
                            uint32_t bytes, const void *old);
 
@@ -64,7 +65,8 @@ uint32_t phys_add_memory(struct phys *p, const char *name, uint64_t bytes,
                          bool rom);
 
 /* Map [paddr, paddr+bytes) (page aligned) for the accesses in `how`
- * (PHYS_READ | PHYS_WRITE). Every cached translation is dropped. */
+ * (PHYS_READ | PHYS_WRITE). Every cached translation is dropped, unless the map
+ * says so already. */
 void phys_map_memory(struct phys *p, uint64_t paddr, uint64_t bytes,
                      uint32_t first_frame, unsigned how);
 void phys_map_mmio(struct phys *p, uint64_t paddr, uint64_t bytes,
@@ -76,7 +78,8 @@ void phys_unmap(struct phys *p, uint64_t paddr, uint64_t bytes, unsigned how);
 void phys_set_a20(struct phys *p, bool enabled);
 bool phys_a20(const struct phys *p);
 
-/* What one physical page is made of. host is NULL for MMIO and for nothing. */
+/* What one physical page is made of. host is NULL for MMIO and for nothing.
+ * how: one of PHYS_READ and PHYS_WRITE. A20 is not applied. */
 struct phys_page {
     uint8_t *host;  /* start of the page in this process */
     uint32_t frame; /* valid when host is set */
@@ -122,8 +125,11 @@ void phys_frame_write(struct phys *p, uint32_t frame, uint32_t offset,
 void phys_watch(struct phys *p, unsigned flag, phys_watch_fn *fn,
                 void *context);
 
-/* Called when cached translations must go. `frame` UINT32_MAX: all of them and
- * all mappings (remap, A20); otherwise only direct write access to the frame. */
+/* Called when cached translations must go. PHYS_DROP_ALL: all of them (remap,
+ * A20, load). PHYS_DROP_WRITES: direct write access to every frame (digest).
+ * Otherwise direct write access to that one frame. */
+#define PHYS_DROP_ALL    UINT32_MAX
+#define PHYS_DROP_WRITES (UINT32_MAX - 1)
 typedef void phys_drop_fn(void *context, uint32_t frame);
 void phys_on_drop(struct phys *p, phys_drop_fn *fn, void *context);
 

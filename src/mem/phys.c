@@ -1,0 +1,201 @@
+/* Frames: their memory, their flags and every store into them. */
+#include "mem/phys.h"
+
+#include "mem/phys_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Zeroed memory that costs nothing until it is touched; NULL on failure. */
+static void *reserve(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+static void release(void *at, size_t bytes)
+{
+    if (at)
+        munmap(at, bytes);
+}
+
+struct phys *phys_new(uint64_t frame_bytes_max, struct error *err)
+{
+    uint64_t frames = (frame_bytes_max + PAGE_BYTES - 1) >> PAGE_SHIFT;
+    if (frames == 0 || frames >= PHYS_DROP_WRITES) {
+        error_set(err, ERR_USAGE,
+                  "guest memory: expected 1 byte to 16 TiB, found %llu bytes",
+                  (unsigned long long)frame_bytes_max);
+        return NULL;
+    }
+    struct phys *p = calloc(1, sizeof *p);
+    if (!p) {
+        error_set(err, ERR_NOMEM, "guest memory: out of memory");
+        return NULL;
+    }
+    p->frames_max = (uint32_t)frames;
+    p->a20_mask = UINT64_MAX;
+    p->memory = reserve(frames << PAGE_SHIFT);
+    p->flags = reserve(frames);
+    p->hashes = reserve(frames * sizeof *p->hashes);
+    p->dirty = reserve(frames * sizeof *p->dirty);
+    p->read.ranges = reserve(PHYS_RANGES_MAX * sizeof *p->read.ranges);
+    p->write.ranges = reserve(PHYS_RANGES_MAX * sizeof *p->write.ranges);
+    if (!p->memory || !p->flags || !p->hashes || !p->dirty || !p->read.ranges ||
+        !p->write.ranges) {
+        phys_free(p);
+        error_set(err, ERR_NOMEM, "guest memory: cannot reserve %llu bytes",
+                  (unsigned long long)frame_bytes_max);
+        return NULL;
+    }
+    return p;
+}
+
+void phys_free(struct phys *p)
+{
+    if (!p)
+        return;
+    size_t frames = p->frames_max;
+    release(p->memory, frames << PAGE_SHIFT);
+    release(p->flags, frames);
+    release(p->hashes, frames * sizeof *p->hashes);
+    release(p->dirty, frames * sizeof *p->dirty);
+    release(p->read.ranges, PHYS_RANGES_MAX * sizeof *p->read.ranges);
+    release(p->write.ranges, PHYS_RANGES_MAX * sizeof *p->write.ranges);
+    free(p);
+}
+
+uint32_t phys_add_memory(struct phys *p, const char *name, uint64_t bytes,
+                         bool rom)
+{
+    (void)name; /* for readers of the caller */
+    uint64_t count = (bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
+    assert(count <= p->frames_max - p->frames);
+    uint32_t first = p->frames;
+    if (rom)
+        memset(p->flags + first, FRAME_ROM, count);
+    p->frames += (uint32_t)count;
+    return first;
+}
+
+uint32_t phys_frames(const struct phys *p)
+{
+    return p->frames;
+}
+
+uint8_t *phys_frame_host(const struct phys *p, uint32_t frame)
+{
+    assert(frame < p->frames);
+    return p->memory + ((size_t)frame << PAGE_SHIFT);
+}
+
+unsigned phys_frame_flags(const struct phys *p, uint32_t frame)
+{
+    assert(frame < p->frames);
+    return p->flags[frame] & FRAME_FLAGS_PUBLIC;
+}
+
+void phys_on_drop(struct phys *p, phys_drop_fn *fn, void *context)
+{
+    p->drop_fn = fn;
+    p->drop_context = context;
+}
+
+void phys_drop(struct phys *p, uint32_t frame)
+{
+    if (p->drop_fn)
+        p->drop_fn(p->drop_context, frame);
+}
+
+void phys_flag_set(struct phys *p, uint32_t frame, unsigned flag)
+{
+    assert(frame < p->frames && !(flag & ~(unsigned)FRAME_WATCHED));
+    bool was_direct = p->flags[frame] & FRAME_DIRECT;
+    p->flags[frame] = (uint8_t)((p->flags[frame] & ~FRAME_DIRECT) | flag);
+    if (was_direct)
+        phys_drop(p, frame);
+}
+
+void phys_flag_clear(struct phys *p, uint32_t frame, unsigned flag)
+{
+    assert(frame < p->frames && !(flag & ~(unsigned)FRAME_WATCHED));
+    p->flags[frame] &= (uint8_t)~flag;
+}
+
+void phys_mark_dirty(struct phys *p, uint32_t frame)
+{
+    const uint8_t both = FRAME_DIRTY | FRAME_TOUCHED;
+    uint8_t flags = p->flags[frame];
+    if ((flags & both) == both)
+        return;
+    if (!(flags & FRAME_DIRTY))
+        p->dirty[p->dirty_count++] = frame;
+    p->touched += !(flags & FRAME_TOUCHED);
+    p->flags[frame] = flags | both;
+}
+
+bool phys_make_writable(struct phys *p, uint32_t frame)
+{
+    assert(frame < p->frames);
+    if (p->flags[frame] & (FRAME_WATCHED | FRAME_ROM))
+        return false;
+    phys_mark_dirty(p, frame);
+    p->flags[frame] |= FRAME_DIRECT;
+    return true;
+}
+
+void phys_watch(struct phys *p, unsigned flag, phys_watch_fn *fn, void *context)
+{
+    assert(flag == FRAME_CODE || flag == FRAME_TABLE);
+    struct phys_watcher w = {fn, context};
+    if (flag == FRAME_CODE)
+        p->code_watcher = w;
+    else
+        p->table_watcher = w;
+}
+
+/* A store into a frame that somebody watches. Storing what is there already
+ * changes nothing, so nobody is told. */
+static void store_watched(struct phys *p, uint32_t frame, uint32_t offset,
+                          const void *in, uint32_t bytes)
+{
+    uint8_t old[PAGE_BYTES];
+    uint8_t *at = p->memory + ((size_t)frame << PAGE_SHIFT) + offset;
+    if (memcmp(at, in, bytes) == 0)
+        return;
+    memcpy(old, at, bytes);
+    memcpy(at, in, bytes);
+    const struct phys_watcher *w = &p->code_watcher;
+    if ((p->flags[frame] & FRAME_CODE) && w->fn)
+        w->fn(w->context, frame, offset, bytes, old);
+    w = &p->table_watcher;
+    if ((p->flags[frame] & FRAME_TABLE) && w->fn)
+        w->fn(w->context, frame, offset, bytes, old);
+}
+
+void phys_store(struct phys *p, uint32_t frame, uint32_t offset, const void *in,
+                uint32_t bytes)
+{
+    phys_mark_dirty(p, frame);
+    if (p->flags[frame] & FRAME_WATCHED)
+        store_watched(p, frame, offset, in, bytes);
+    else
+        memcpy(p->memory + ((size_t)frame << PAGE_SHIFT) + offset, in, bytes);
+}
+
+void phys_frame_write(struct phys *p, uint32_t frame, uint32_t offset,
+                      const void *in, uint32_t bytes)
+{
+    assert(frame < p->frames && offset <= PAGE_BYTES &&
+           bytes <= PAGE_BYTES - offset);
+    if (bytes)
+        phys_store(p, frame, offset, in, bytes);
+}
+
+uint64_t phys_touched_bytes(const struct phys *p)
+{
+    return (uint64_t)p->touched << PAGE_SHIFT;
+}
