@@ -1,0 +1,20 @@
+/* NS16550A UART (National PC16550D data sheet, June 1995) with 1.8432 MHz
+ * crystal. Characters take their time on the line, both ways. */
+#ifndef RELIVE_DEV_SERIAL_H
+#define RELIVE_DEV_SERIAL_H
+
+#include "dev/bus.h"
+
+struct serial;
+
+/* base: first of 8 ports; line: ISA interrupt line. */
+struct serial *serial_new(struct dev_bus *bus, uint16_t base, unsigned line);
+void serial_free(struct serial *serial);
+extern const struct chip_ops serial_ops;
+
+/* Bytes that arrive from outside wait in a queue of SERIAL_QUEUE_BYTES until
+ * the UART has room, so none is overrun. Returns how many fitted. */
+enum { SERIAL_QUEUE_BYTES = 65536 };
+size_t serial_receive(struct serial *serial, const void *bytes, size_t count);
+
+#endif
