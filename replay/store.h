@@ -49,6 +49,10 @@ bool store_open(const char *path, struct store **out, struct error *err);
 
 void store_close(struct store *s); /* takes NULL */
 
+/* Close a store that store_create() made and remove its files: for callers that
+ * fail before the session is worth keeping. */
+void store_discard(struct store *s);
+
 const char *store_path(const struct store *s);
 uint64_t store_file_bytes(const struct store *s); /* size of data.mdb now */
 
