@@ -220,6 +220,10 @@ struct cpu {
     uint8_t shadow;    /* 1 after STI, 2 after MOV/POP SS: no interrupts before
                           the next instruction; 0 none */
     uint32_t debug_pending; /* DR6 bits to report as a trap after this insn */
+    uint64_t fault_tick; /* tick of the last fault. Delivery costs no tick, except
+                            for a fault that follows another with nothing
+                            retired between: else a guest whose handler
+                            faults forever would stop time */
 
     /* ---- fault in flight (derived: never live between instructions) */
     uint32_t exc_error;
@@ -251,6 +255,9 @@ void cpu_reset(struct cpu *c);
 void cpu_init_signal(struct cpu *c);
 void cpu_save(const struct cpu *c, struct writer *w);
 bool cpu_load(struct cpu *c, struct reader *r, struct error *err);
+/* First field of the saved state in which a and b differ, -1 when equal. */
+int cpu_first_difference(const struct cpu *a, const struct cpu *b,
+                         const char **name, uint32_t *element);
 
 /* ---- running (cpu/run.c) -------------------------------------------------- */
 

@@ -132,7 +132,8 @@ static char set_operand(struct insn *out, const ZydisDecodedInstruction *zi,
     case ZYDIS_OPERAND_TYPE_MEMORY:
         set_memory(out, &o->mem);
         /* A 64-bit absolute address (MOV AL, moffs) does not fit disp. */
-        if (zi->raw.disp.size == 64)
+        out->is_moffs64 = zi->raw.disp.size == 64;
+        if (out->is_moffs64)
             out->imm = (uint64_t)o->mem.disp.value;
         return 'M';
     case ZYDIS_OPERAND_TYPE_POINTER:
@@ -200,6 +201,10 @@ static void choose_handler(struct insn *out, const ZydisDecodedInstruction *zi)
     if (rule) {
         out->fn = rule->pick ? rule->pick(out) : rule->fn;
         out->cls = rule->cls;
+        unsigned to = out->classes & 15;
+        if (to == REG_CLASS_SEGMENT || to == REG_CLASS_CONTROL ||
+            to == REG_CLASS_DEBUG) /* MOV and POP that may change the mode */
+            out->cls = CLASS_STOP;
     }
     if (!out->fn) {
         out->fn = op_undefined;
@@ -262,6 +267,7 @@ enum decode_result decode_insn(const uint8_t *bytes, unsigned available,
         if (n < 2)
             shape[n] = s;
     }
+    out->has_third = zi.operand_count_visible > 2;
     out->form = form_of(shape[0], shape[1]);
     choose_handler(out, &zi);
     return DECODE_OK;

@@ -60,6 +60,8 @@ struct insn {
                         the second in bits 7..4; 0 when not a register */
     uint8_t cls;     /* enum insn_class */
     bool is_far;     /* CALL, JMP, RET: the far form */
+    bool is_moffs64; /* MOV with a 64-bit absolute address, which is in imm */
+    bool has_third;  /* a third operand: register in third, or immediate */
 };
 
 enum reg_class {

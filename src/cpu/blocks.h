@@ -1,0 +1,43 @@
+/* The decoded-block cache: runs of decoded instructions by frame address (frame
+ * number * 4096 + offset: remaps do not touch it) and mode. It never shows: a store into a page that holds blocks drops those it
+ * overlaps before the next instruction (phys_watch of FRAME_CODE). */
+#ifndef RELIVE_CPU_BLOCKS_H
+#define RELIVE_CPU_BLOCKS_H
+
+#include "cpu/insn.h"
+
+struct block_code;
+
+/* Membership in the list of one frame's blocks. */
+struct page_link {
+    struct block_code *block;
+    struct page_link *next;
+};
+
+struct block_code {
+    uint64_t start;    /* frame address of the first byte */
+    uint64_t second;   /* a one-instruction block across a page: frame address
+                          of the second page; else UINT64_MAX */
+    uint8_t mode;      /* enum cpu_mode */
+    bool valid;        /* false once dropped; the memory stays until a flush */
+    uint16_t count;    /* instructions, at least 1 */
+    uint32_t bytes;    /* code bytes in the first page */
+    struct block_code *hash_next;
+    struct page_link links[2]; /* first and second page */
+    struct insn insns[];
+};
+
+struct blocks *blocks_new(struct cpu *c, struct error *err);
+void blocks_free(struct blocks *b);
+
+/* The block that starts at CS:RIP, or NULL with *fault set to what fetching its
+ * first instruction raises. The pointer is good until the next call. */
+struct block_code *blocks_at(struct cpu *c, enum exc *fault);
+
+/* Forget everything (load, stress). */
+void blocks_flush(struct cpu *c);
+
+/* For stress runs: at most n instructions in a block; 0: no limit of its own. */
+void blocks_limit(struct cpu *c, unsigned n);
+
+#endif

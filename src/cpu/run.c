@@ -1,0 +1,160 @@
+/* The tier 0 run loop: events between instructions, then threaded execution of
+ * decoded blocks. */
+#include "cpu/access.h"
+#include "cpu/blocks.h"
+
+enum {
+    DR6_BS = 1 << 14
+};
+
+static void raise_fault(struct cpu *c, enum exc e)
+{
+    if (c->fault_tick == c->tick) {
+        c->tick++;
+        c->skew++;
+    }
+    c->fault_tick = c->tick;
+    cpu_deliver(c, e);
+}
+
+/* What happens between two instructions, by priority (SDM vol. 3A table 6-2). */
+static void take_events(struct cpu *c)
+{
+    if (c->debug_pending && c->shadow != 2) {
+        c->dr[6] |= c->debug_pending;
+        c->debug_pending = 0;
+        c->halted = false;
+        cpu_event(c, 1, EVENT_ICEBP);
+    }
+    if (c->shadow)
+        return;
+    if (c->nmi_pending && !c->nmi_blocked) {
+        c->nmi_pending = false;
+        c->nmi_blocked = true;
+        c->halted = false;
+        cpu_event(c, 2, EVENT_HARDWARE);
+    } else if (c->intr && (c->flags & FLAG_IF)) {
+        c->halted = false;
+        cpu_event(c, c->board.acknowledge(c->board.context), EVENT_HARDWARE);
+    }
+}
+
+/* Execute from one block until it ends, leaves, faults or the limit is there. */
+static void run_block(struct cpu *c, const struct block_code *k)
+{
+    const struct insn *i = k->insns, *end = k->insns + k->count;
+    for (;;) {
+        c->r[REG_RIP] += i->len;
+        enum exc e = i->fn(c, i);
+        if (UNLIKELY(e)) {
+            if (e == EXC_DELIVERED) {
+                c->tick++;
+                return;
+            }
+            c->r[REG_RIP] -= i->len;
+            if (e != EXC_REP_BREAK)
+                raise_fault(c, e);
+            return;
+        }
+        c->tick++;
+        i++;
+        if (UNLIKELY(c->tick >= c->limit) || i == end)
+            return;
+    }
+}
+
+/* Does the block leave the code segment? Then it runs an instruction at a time. */
+static bool passes_limit(const struct cpu *c, uint32_t bytes)
+{
+    return c->mode != MODE_64 &&
+           c->r[REG_RIP] + bytes - 1 > c->seg[SEG_CS].limit;
+}
+
+static uint32_t code_breakpoints(const struct cpu *c)
+{
+    uint32_t hits = 0;
+    uint64_t linear = (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask;
+    for (unsigned n = 0; n < 4; n++)
+        if ((c->dr[7] >> (2 * n) & 3) && (c->dr[7] >> (16 + 4 * n) & 3) == 0 &&
+            c->dr[n] == linear)
+            hits |= 1u << n;
+    return hits;
+}
+
+/* One instruction, or one iteration of a repeated one, with every check. */
+static void step(struct cpu *c)
+{
+    uint32_t resume = c->flags & FLAG_RF;
+    bool trap = c->flags & FLAG_TF;
+    uint32_t hits = resume ? 0 : code_breakpoints(c);
+    enum exc fault = EXC_NONE;
+    if (hits && c->shadow != 2) {
+        c->shadow = 0;
+        c->dr[6] |= hits;
+        raise_fault(c, EXC_DB);
+        return;
+    }
+    c->shadow = 0;
+    const struct block_code *k = blocks_at(c, &fault);
+    if (k && passes_limit(c, k->insns[0].len))
+        fault = cpu_fault(c, EXC_GP, 0);
+    if (fault) {
+        raise_fault(c, fault);
+        return;
+    }
+    const struct insn *i = &k->insns[0];
+    c->flags &= ~(uint32_t)FLAG_RF;
+    cpu_update_single(c);
+    c->limit = c->tick + 1;
+    c->r[REG_RIP] += i->len;
+    enum exc e = i->fn(c, i);
+    if (e == EXC_NONE || e == EXC_DELIVERED) {
+        c->tick++;
+        if (trap && e == EXC_NONE)
+            c->debug_pending |= DR6_BS;
+        return;
+    }
+    c->r[REG_RIP] -= i->len;
+    c->flags |= resume;
+    cpu_update_single(c);
+    if (e == EXC_REP_BREAK)
+        c->debug_pending |= trap ? DR6_BS : 0;
+    else
+        raise_fault(c, e);
+}
+
+/* A guest in single-step mode or behind STI or MOV SS. */
+static bool run_single(struct cpu *c)
+{
+    uint64_t limit = c->limit;
+    step(c);
+    if (c->limit == 0)
+        return false;
+    c->limit = limit;
+    take_events(c);
+    return true;
+}
+
+void cpu_run(struct cpu *c, uint64_t until)
+{
+    c->limit = until;
+    if (c->tick < until)
+        take_events(c);
+    while (c->tick < c->limit && !c->halted && !c->shutdown) {
+        if (UNLIKELY(c->single || c->shadow)) {
+            if (!run_single(c))
+                return;
+            continue;
+        }
+        enum exc fault = EXC_NONE;
+        const struct block_code *k = blocks_at(c, &fault);
+        if (UNLIKELY(!k)) {
+            raise_fault(c, fault);
+        } else if (UNLIKELY(passes_limit(c, k->bytes))) {
+            if (!run_single(c))
+                return;
+        } else {
+            run_block(c, k);
+        }
+    }
+}
