@@ -26,7 +26,7 @@ struct tlb_entry {
     uint64_t read_tag;
     uint64_t write_tag; /* set only while a plain host store is allowed */
     uint64_t addend;
-    uint64_t spare;
+    uint64_t spare; /* the MMU's own */
 };
 enum {
     TLB_ENTRIES = 1024
@@ -54,6 +54,8 @@ struct mmu {
     /* Telemetry, plain counters. */
     uint64_t slow_calls; /* mmu.translate_slow_calls */
     uint64_t walks;
+    uint64_t l2_hits, large_hits; /* slow calls that needed no walk */
+    uint64_t drops;               /* by stores to page tables */
     struct mmu_internal *internal; /* owned */
     struct phys *phys;             /* borrowed */
 };
@@ -72,10 +74,12 @@ void mmu_set_user(struct mmu *m, bool is_user);
  * CPU does so while alignment checks or data breakpoints are armed. */
 void mmu_set_checked(struct mmu *m, bool checked);
 
-/* Drop everything (stress testing, load). Never needed for meaning. */
+/* Drop everything (stress testing, load). Never needed for meaning. All spaces
+ * get new keys. */
 void mmu_drop_all(struct mmu *m);
 
-/* For stress runs: keep at most n entries of the TLB alive (1..TLB_ENTRIES). */
+/* For stress runs: keep at most n entries of the TLB alive (1..TLB_ENTRIES);
+ * below TLB_ENTRIES every miss walks, for the levels behind stay empty. */
 void mmu_limit_entries(struct mmu *m, unsigned n);
 
 /* Translate without touching data: may set A and D bits as the access would.
@@ -102,7 +106,9 @@ bool mmu_peek(struct mmu *m, uint64_t vaddr, uint64_t *paddr);
 
 /* A host pointer for `len` bytes inside one page, or NULL when the access
  * faults, hits MMIO or is not directly allowed: the caller then goes the exact
- * way. For bulk string operations. */
+ * way. For bulk string operations. Valid until the next call of the MMU or of
+ * phys_*(); a caller that needs one to read and one to write takes the latter
+ * last. */
 void *mmu_host_pointer(struct mmu *m, uint64_t vaddr, unsigned len,
                        unsigned how);
 

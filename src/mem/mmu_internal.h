@@ -1,0 +1,210 @@
+/* Shared by mmu*.c only.
+ *
+ * Four layers answer a translation: the inline TLB arrays of a space, the
+ * second-level TLB, the large-page TLB (all three: mmu_tlb.c), and the walker
+ * (mmu_walk.c). What a cached translation was read from is kept by mmu_track.c,
+ * which drops it when a store changes an entry that it used. */
+#ifndef RELIVE_MEM_MMU_INTERNAL_H
+#define RELIVE_MEM_MMU_INTERNAL_H
+
+#include "mem/mmu.h"
+
+enum {
+    SPACES = 8, /* fits the masks of struct table_use */
+    L2_SETS = 256,
+    L2_WAYS = 4,
+    LARGE_ENTRIES = 32,
+    LARGE_SHIFT = 21, /* a 4 MiB page takes two entries */
+    FETCH_BITS = 8192,
+    WRITE_BUCKETS = 4096,
+    INLINE_ENTRIES = SPACES * 2 * TLB_ENTRIES,
+    INDEX_NONE = 0xffff
+};
+_Static_assert(INLINE_ENTRIES < INDEX_NONE, "16-bit entry numbers");
+
+/* How linear addresses are translated, in bits of mmu_config.bits. Settings
+ * without meaning in a mode are 0 there, so that equal means equivalent. */
+enum {
+    PAGING_OFF = 0,
+    PAGING_2LEVEL = 1,
+    PAGING_PAE = 2,
+    PAGING_4LEVEL = 3,
+    PAGING_MODE = 3,
+    CONFIG_PSE = 4,
+    CONFIG_WP = 8,
+    CONFIG_SMEP = 16,
+    CONFIG_NXE = 32
+};
+struct mmu_config {
+    uint64_t bits;
+    uint64_t root;     /* of the top table; 0 with PAE */
+    uint64_t pdpte[4]; /* PAE */
+};
+
+/* What a translation allows, over all levels; DIRTY as the leaf entry says.
+ * SAME: stores reach the frame that loads come from. */
+enum {
+    RIGHT_USER = 1,
+    RIGHT_WRITE = 2,
+    RIGHT_NX = 4,
+    RIGHT_DIRTY = 8,
+    RIGHT_SAME = 16
+};
+
+/* One translated page. host and frame: what loads see; NULL: no memory. */
+struct mmu_page {
+    uint64_t paddr; /* of the page, A20 applied */
+    uint8_t *host;
+    uint32_t frame;
+    uint32_t rights;
+    bool is_cacheable;
+};
+
+struct l2_entry {
+    uint64_t tag; /* page number << 3 | space; TLB_NONE */
+    uint64_t paddr;
+    uint8_t *host;
+    uint32_t frame;
+    uint32_t rights;
+};
+
+/* One address space. The second index is 1 for user accesses. */
+struct space {
+    struct mmu_config config;
+    struct tlb_entry *tlb[2]; /* borrowed from mmu_internal.entries */
+    uint64_t key[2];          /* values of mmu.space_key */
+    uint64_t stamp;           /* of its last activation; 0: never used */
+    bool is_filled[2];        /* the array may hold something */
+    uint64_t fetched[FETCH_BITS / 64]; /* pages fetched from since the keys
+                                          changed, hashed */
+};
+
+/* ---- the walker */
+
+struct walk_step {
+    uint32_t frame;
+    uint16_t offset; /* of the entry in the frame */
+    uint8_t level;   /* 1: page table */
+};
+struct walk {
+    uint64_t vaddr;
+    unsigned access; /* ACCESS_READ, _WRITE or _FETCH */
+    bool is_user;
+    bool is_peek;      /* change nothing, check no rights */
+    bool is_cacheable; /* out: repeating the walk would do nothing new */
+    uint8_t entry_bytes;
+    uint8_t page_shift; /* out: 12, 21 or 22 */
+    uint8_t steps;
+    struct walk_step step[4];
+    uint64_t paddr; /* out: of the whole page */
+    uint32_t rights;
+    uint32_t error; /* out: of a page fault */
+};
+
+/* ---- page-table frames under cached translations */
+
+enum {
+    TABLES_MAX = 16384,
+    TABLE_BUCKETS = 16384,
+    TABLE_USES = 4,
+    /* Stores to unused entries after which a frame is assumed to be a page
+     * table no longer: filling one by hand takes at most so many. */
+    TABLE_NOISE_MAX = 512
+};
+/* The frame serves as a table of `level` for linear addresses from `base`. */
+struct table_use {
+    uint64_t base;
+    uint8_t level;
+    uint8_t spaces; /* bit mask */
+};
+struct table {
+    uint32_t frame;
+    uint32_t next; /* in its bucket or in the free list; TABLE_NONE */
+    uint16_t used_entries;
+    uint16_t noise;
+    uint8_t entry_bytes; /* 0: free */
+    uint8_t uses;
+    bool is_overflown; /* more uses than fit: every change drops all */
+    struct table_use use[TABLE_USES];
+    uint64_t used[16]; /* by entry number */
+};
+#define TABLE_NONE UINT32_MAX
+
+struct entry_link {
+    uint16_t next, before; /* INDEX_NONE at the ends */
+};
+
+struct mmu_internal {
+    struct space *space; /* the current one */
+    bool is_user;
+    bool is_checked;
+    bool is_walking; /* stores come from the walker */
+    unsigned limit;  /* mmu_limit_entries() */
+    unsigned ring_at;
+    uint16_t ring[TLB_ENTRIES]; /* the last `limit` entries filled */
+    uint64_t stamp;
+    uint64_t last_key;
+    struct space spaces[SPACES];
+    struct tlb_entry *entries; /* owned: all arrays, then an empty one */
+    /* Inline entries with a write tag, in lists by frame. */
+    uint16_t write_head[WRITE_BUCKETS];
+    struct entry_link write_link[INLINE_ENTRIES];
+    struct l2_entry l2[L2_SETS][L2_WAYS];
+    uint8_t l2_victim[L2_SETS];
+    struct l2_entry large[LARGE_ENTRIES];
+    unsigned large_victim;
+    struct table *tables; /* owned: TABLES_MAX */
+    uint32_t tables_high; /* those never used lie from here */
+    uint32_t table_free;  /* list */
+    uint32_t table_head[TABLE_BUCKETS];
+};
+
+/* mmu_tlb.c */
+
+/* Empty everything, forget all page tables, give all spaces new keys. */
+void mmu_tlb_reset(struct mmu *m);
+/* Empty one space and give it new keys. */
+void mmu_tlb_reset_space(struct mmu *m, struct space *s);
+/* Drop one 4 KiB translation from the spaces in the mask. */
+void mmu_tlb_drop_page(struct mmu *m, unsigned spaces, uint64_t vaddr);
+/* Drop all in the 2^shift bytes around vaddr. */
+void mmu_tlb_drop_range(struct mmu *m, unsigned spaces, uint64_t vaddr,
+                        unsigned shift);
+/* A phys_drop_fn. */
+void mmu_tlb_on_drop(void *context, uint32_t frame);
+/* The second level and the large pages. */
+bool mmu_tlb_find(struct mmu *m, uint64_t vaddr, struct mmu_page *page);
+void mmu_tlb_insert(struct mmu *m, uint64_t vaddr, const struct walk *w,
+                    const struct mmu_page *page);
+/* Enter a page into the inline TLB after an allowed access. */
+void mmu_tlb_fill(struct mmu *m, bool is_user, uint64_t vaddr,
+                  const struct mmu_page *page, bool is_write);
+/* Remember that code was fetched from the page of vaddr. */
+void mmu_tlb_note_fetch(struct mmu *m, uint64_t vaddr);
+/* What memory is at page->paddr: sets host, frame and RIGHT_SAME. */
+void mmu_page_find_memory(struct mmu *m, struct mmu_page *page);
+
+/* mmu_walk.c */
+
+/* EXC_NONE, or EXC_PF with w->error set. */
+enum exc mmu_walk(struct mmu *m, const struct mmu_config *config,
+                  struct walk *w);
+/* Would an access with these rights be allowed? */
+bool mmu_is_allowed(uint64_t config_bits, uint32_t rights, unsigned access,
+                    bool is_user);
+
+/* mmu_track.c */
+
+/* Remember what a walk read, for the current space. */
+void mmu_track(struct mmu *m, const struct walk *w);
+void mmu_track_reset(struct mmu *m);
+/* A phys_watch_fn. */
+void mmu_track_store(void *context, uint32_t frame, uint32_t offset,
+                     uint32_t bytes, const void *old);
+
+static inline uint64_t mmu_a20(const struct mmu *m, uint64_t paddr)
+{
+    return phys_a20(m->phys) ? paddr : paddr & ~(UINT64_C(1) << 20);
+}
+
+#endif
