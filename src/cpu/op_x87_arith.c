@@ -319,8 +319,7 @@ enum exc op_fxam(struct cpu *c, const struct insn *i)
 
 /* ---- one operand --------------------------------------------------------------- */
 
-/* ST(0), or underflow; false when the instruction is over. */
-static bool one_operand(struct cpu *c, const struct insn *i, enum exc *e)
+bool x87_one_operand(struct cpu *c, const struct insn *i, enum exc *e)
 {
     *e = x87_enter(c);
     if (*e)
@@ -336,7 +335,7 @@ enum exc op_fchs(struct cpu *c, const struct insn *i)
 {
     enum exc e;
 
-    if (one_operand(c, i, &e)) {
+    if (x87_one_operand(c, i, &e)) {
         x87_commit(c, i, 0, X87_C1);
         c->x87.exponent[c->x87.top] ^= 0x8000;
     }
@@ -347,7 +346,7 @@ enum exc op_fabs(struct cpu *c, const struct insn *i)
 {
     enum exc e;
 
-    if (one_operand(c, i, &e)) {
+    if (x87_one_operand(c, i, &e)) {
         x87_commit(c, i, 0, X87_C1);
         c->x87.exponent[c->x87.top] &= 0x7fff;
     }
@@ -360,7 +359,7 @@ static enum exc host_unary(struct cpu *c, const struct insn *i,
     struct x87_host h;
     enum exc e;
 
-    if (one_operand(c, i, &e)) {
+    if (x87_one_operand(c, i, &e)) {
         host_set(c, &h, 0);
         h.b_mantissa = h.b_exponent = 0;
         fn(&h);
@@ -378,8 +377,7 @@ enum exc op_frndint(struct cpu *c, const struct insn *i)
     return host_unary(c, i, x87_host_rndint);
 }
 
-/* ST(0) and ST(1), or underflow. */
-static bool two_operands(struct cpu *c, const struct insn *i, enum exc *e)
+bool x87_two_operands(struct cpu *c, const struct insn *i, enum exc *e)
 {
     *e = x87_enter(c);
     if (*e)
@@ -396,7 +394,7 @@ enum exc op_fscale(struct cpu *c, const struct insn *i)
     struct x87_host h;
     enum exc e;
 
-    if (two_operands(c, i, &e)) {
+    if (x87_two_operands(c, i, &e)) {
         host_set(c, &h, 0);
         host_set_b(c, &h, 1);
         x87_host_scale(&h);
@@ -479,31 +477,6 @@ enum exc op_fxtract(struct cpu *c, const struct insn *i)
 
 /* ---- partial remainder ---------------------------------------------------------------- */
 
-/* The NaN that two operands with at least one NaN give: the QNaN of a QNaN and
- * an SNaN, else the larger significand, else the positive one (SDM vol. 1 table
- * 4-7). */
-static struct f80 propagate_nan(struct f80 a, struct f80 b, unsigned *status)
-{
-    enum f80_class ca = f80_classify(a), cb = f80_classify(b);
-    bool a_nan = ca == F80_QNAN || ca == F80_SNAN;
-    bool b_nan = cb == F80_QNAN || cb == F80_SNAN;
-    bool takes_a;
-
-    if (ca == F80_SNAN || cb == F80_SNAN)
-        *status |= X87_IE;
-    if (!a_nan || !b_nan)
-        takes_a = a_nan;
-    else if (ca != cb)
-        takes_a = ca == F80_QNAN;
-    else if (a.mantissa != b.mantissa)
-        takes_a = a.mantissa > b.mantissa;
-    else
-        takes_a = !f80_sign(a);
-    struct f80 v = takes_a ? a : b;
-    v.mantissa |= 1ull << 62;
-    return v;
-}
-
 /* Results that need no division. True when *v and *status hold one. */
 static bool remainder_special(struct f80 a, struct f80 b, struct f80 *v,
                               unsigned *status)
@@ -517,7 +490,7 @@ static bool remainder_special(struct f80 a, struct f80 b, struct f80 *v,
         return true;
     }
     if (ca >= F80_QNAN || cb >= F80_QNAN) {
-        *v = propagate_nan(a, b, status);
+        *v = x87_propagate_nan(a, b, status);
         return true;
     }
     if (ca == F80_INFINITY || cb == F80_ZERO) {
@@ -591,7 +564,7 @@ static enum exc partial_remainder(struct cpu *c, const struct insn *i,
     struct f80 v;
     enum exc e;
 
-    if (!two_operands(c, i, &e))
+    if (!x87_two_operands(c, i, &e))
         return e;
     struct f80 a = x87_get(c, 0), b = x87_get(c, 1);
     bool is_special = remainder_special(a, b, &v, &status);

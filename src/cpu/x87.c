@@ -147,6 +147,28 @@ enum f80_class f80_classify(struct f80 v)
     return v.mantissa >> 62 & 1 ? F80_QNAN : F80_SNAN;
 }
 
+struct f80 x87_propagate_nan(struct f80 a, struct f80 b, unsigned *status)
+{
+    enum f80_class ca = f80_classify(a), cb = f80_classify(b);
+    bool a_nan = ca == F80_QNAN || ca == F80_SNAN;
+    bool b_nan = cb == F80_QNAN || cb == F80_SNAN;
+    bool takes_a;
+
+    if (ca == F80_SNAN || cb == F80_SNAN)
+        *status |= X87_IE;
+    if (!a_nan || !b_nan)
+        takes_a = a_nan;
+    else if (ca != cb)
+        takes_a = ca == F80_QNAN;
+    else if (a.mantissa != b.mantissa)
+        takes_a = a.mantissa > b.mantissa;
+    else
+        takes_a = !f80_sign(a);
+    struct f80 v = takes_a ? a : b;
+    v.mantissa |= 1ull << 62;
+    return v;
+}
+
 struct wide wide_from_f80(struct f80 v)
 {
     int e = v.exponent & 0x7fff;

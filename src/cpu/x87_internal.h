@@ -98,6 +98,16 @@ void x87_commit(struct cpu *c, const struct insn *i, unsigned status,
  * indefinite, is due. */
 bool x87_stack_fault(struct cpu *c, const struct insn *i, bool is_overflow);
 
+/* Before an instruction on ST(0), or ST(0) and ST(1), whose result replaces
+ * ST(0): false when it is over, by the fault in *e or by stack underflow. */
+bool x87_one_operand(struct cpu *c, const struct insn *i, enum exc *e);
+bool x87_two_operands(struct cpu *c, const struct insn *i, enum exc *e);
+
+/* The NaN that two operands with at least one NaN give: the QNaN of a QNaN and
+ * an SNaN, else the larger significand, else the positive one; adds IE to
+ * *status for an SNaN (SDM vol. 1 table 4-7). */
+struct f80 x87_propagate_nan(struct f80 a, struct f80 b, unsigned *status);
+
 /* ES, B and FERR# after status or control changed. */
 void x87_update_summary(struct cpu *c);
 
