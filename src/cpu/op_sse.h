@@ -1,9 +1,9 @@
-/* Handlers of SSE to SSE4.2 on XMM registers (SDM vol. 2; vol. 1 ch. 10-12); the
- * rows are in insn_sse.def. op_sse_* of a mnemonic that exists for MMX registers
- * too is its XMM form; pick_* chooses between both.
+/* Handlers of SSE to SSE4.2 on XMM registers (SDM vol. 2; vol. 1 ch. 10-12);
+ * the rows are in insn_sse.def. op_sse_* of a mnemonic that exists for MMX
+ * registers too is its XMM form; pick_* chooses between both.
  *
- * Outside the handlers the host's MXCSR has its default controls: other code may
- * use floating point. Handlers need a host with SSE4.2. */
+ * Outside the handlers the host's MXCSR has its default controls: other code
+ * may use floating point. Handlers need a host with SSE4.2. */
 #ifndef RELIVE_CPU_OP_SSE_H
 #define RELIVE_CPU_OP_SSE_H
 

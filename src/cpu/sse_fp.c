@@ -54,6 +54,8 @@ DO_FROM_GENERAL(cvtsi2ss_64, "cvtsi2ssq", uint64_t, _mm_cvtsi128_si64)
 DO_FROM_GENERAL(cvtsi2sd_32, "cvtsi2sdl", uint32_t, _mm_cvtsi128_si32)
 DO_FROM_GENERAL(cvtsi2sd_64, "cvtsi2sdq", uint64_t, _mm_cvtsi128_si64)
 
+/* The asm texts of both widths differ, or gcc 12 takes the two functions for
+ * the same and merges them. */
 #define DO_TO_GENERAL(name, insn, type)                                        \
     SSE_INLINE __m128i do_##name(__m128i d, __m128i s)                         \
     {                                                                          \
@@ -62,14 +64,14 @@ DO_FROM_GENERAL(cvtsi2sd_64, "cvtsi2sdq", uint64_t, _mm_cvtsi128_si64)
         __asm__ volatile(insn " %1, %0" : "=r"(value) : "x"(s));               \
         return _mm_cvtsi64_si128((int64_t)value);                              \
     }
-DO_TO_GENERAL(cvtss2si_32, "cvtss2si", uint32_t)
-DO_TO_GENERAL(cvtss2si_64, "cvtss2si", uint64_t)
-DO_TO_GENERAL(cvtsd2si_32, "cvtsd2si", uint32_t)
-DO_TO_GENERAL(cvtsd2si_64, "cvtsd2si", uint64_t)
-DO_TO_GENERAL(cvttss2si_32, "cvttss2si", uint32_t)
-DO_TO_GENERAL(cvttss2si_64, "cvttss2si", uint64_t)
-DO_TO_GENERAL(cvttsd2si_32, "cvttsd2si", uint32_t)
-DO_TO_GENERAL(cvttsd2si_64, "cvttsd2si", uint64_t)
+DO_TO_GENERAL(cvtss2si_32, "cvtss2sil", uint32_t)
+DO_TO_GENERAL(cvtss2si_64, "cvtss2siq", uint64_t)
+DO_TO_GENERAL(cvtsd2si_32, "cvtsd2sil", uint32_t)
+DO_TO_GENERAL(cvtsd2si_64, "cvtsd2siq", uint64_t)
+DO_TO_GENERAL(cvttss2si_32, "cvttss2sil", uint32_t)
+DO_TO_GENERAL(cvttss2si_64, "cvttss2siq", uint64_t)
+DO_TO_GENERAL(cvttsd2si_32, "cvttsd2sil", uint32_t)
+DO_TO_GENERAL(cvttsd2si_64, "cvttsd2siq", uint64_t)
 
 SSE_INLINE enum exc from_general(struct cpu *c, const struct insn *i,
                                  sse_op *op32, sse_op *op64)
@@ -216,18 +218,17 @@ ROUND(roundpd, 16)
 ROUND(roundss, 4)
 ROUND(roundsd, 8)
 
-/* ---- dot products
- * ------------------------------------------------------------------ */
+/* ---- dot products ---------------------------------------------------------
+ */
 
-/* Products where imm[7:4] says so, their sum in the order of the SDM's pseudo
- * code, copied to where imm[3:0] says so. Each step raises its exceptions
- * before the next begins (SDM vol. 2A DPPS), so host and guest agree step by
- * step. */
+/* Products where imm[7:4] says so, their sum as in the SDM's pseudo code,
+ * copied to where imm[3:0] says so. Each step raises its exceptions before the
+ * next begins (SDM vol. 2A DPPS). Which of several NaNs survives depends on the
+ * lane; the operand order of the sums is that of Intel's CPUs. */
 enum exc op_sse_dpps(struct cpu *c, const struct insn *i)
 {
     static const struct sse_shape mul = {SSE_MUL, 4, 4};
-    static const struct sse_shape add2 = {SSE_ADD, 2, 4};
-    static const struct sse_shape add1 = {SSE_ADD, 1, 4};
+    static const struct sse_shape add = {SSE_ADD, 4, 4};
     __m128i s, v;
     enum exc e = sse_fetch(c, i, 16, &s);
     if (UNLIKELY(e))
@@ -239,28 +240,24 @@ enum exc op_sse_dpps(struct cpu *c, const struct insn *i)
     e = sse_fp_run(c, do_mulps, sse_value(&a), sse_value(&b), &mul, &v);
     if (UNLIKELY(e))
         return e;
-    r = sse_union(v);
-    a = (union xmm){.u32 = {r.u32[0], r.u32[2]}};
-    b = (union xmm){.u32 = {r.u32[1], r.u32[3]}};
-    e = sse_fp_run(c, do_addps, sse_value(&a), sse_value(&b), &add2, &v);
+    s = _mm_shuffle_epi32(v, 0xb1); /* neighbours swapped */
+    e = sse_fp_run(c, do_addps, s, v, &add, &v);
     if (UNLIKELY(e))
         return e;
-    r = sse_union(v);
-    a.u32[0] = r.u32[0];
-    b.u32[0] = r.u32[1];
-    e = sse_fp_run(c, do_addss, sse_value(&a), sse_value(&b), &add1, &v);
+    s = _mm_shuffle_epi32(v, 0x4e); /* halves swapped */
+    e = sse_fp_run(c, do_addps, v, s, &add, &v);
     if (UNLIKELY(e))
         return e;
     r = sse_union(v);
     for (unsigned k = 0; k < 4; k++)
-        c->xmm[i->dst].u32[k] = i->imm >> k & 1 ? r.u32[0] : 0;
+        c->xmm[i->dst].u32[k] = i->imm >> k & 1 ? r.u32[k] : 0;
     return EXC_NONE;
 }
 
 enum exc op_sse_dppd(struct cpu *c, const struct insn *i)
 {
     static const struct sse_shape mul = {SSE_MUL, 2, 8};
-    static const struct sse_shape add = {SSE_ADD, 1, 8};
+    static const struct sse_shape add = {SSE_ADD, 2, 8};
     __m128i s, v;
     enum exc e = sse_fetch(c, i, 16, &s);
     if (UNLIKELY(e))
@@ -272,14 +269,12 @@ enum exc op_sse_dppd(struct cpu *c, const struct insn *i)
     e = sse_fp_run(c, do_mulpd, sse_value(&a), sse_value(&b), &mul, &v);
     if (UNLIKELY(e))
         return e;
-    r = sse_union(v);
-    a.u64[0] = r.u64[0];
-    b.u64[0] = r.u64[1];
-    e = sse_fp_run(c, do_addsd, sse_value(&a), sse_value(&b), &add, &v);
+    s = _mm_shuffle_epi32(v, 0x4e);
+    e = sse_fp_run(c, do_addpd, v, s, &add, &v);
     if (UNLIKELY(e))
         return e;
     r = sse_union(v);
     for (unsigned k = 0; k < 2; k++)
-        c->xmm[i->dst].u64[k] = i->imm >> k & 1 ? r.u64[0] : 0;
+        c->xmm[i->dst].u64[k] = i->imm >> k & 1 ? r.u64[k] : 0;
     return EXC_NONE;
 }
