@@ -76,8 +76,8 @@ static int teardown(void **state)
 
 enum row_kind { ROW_NONE, ROW_SSE };
 
-#define INSN(mnemonic, handler, class)      [ZYDIS_MNEMONIC_##mnemonic] = ROW_SSE,
-#define INSN_PICK(mnemonic, handler, class) INSN(mnemonic, handler, class)
+#define INSN(mnemonic, handler, class)   [ZYDIS_MNEMONIC_##mnemonic] = ROW_SSE,
+#define INSN_PICK(mnemonic, pick, class) INSN(mnemonic, pick, class)
 static const uint8_t rows[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 #include "cpu/insn_sse.def"
 };

@@ -225,6 +225,16 @@ static void set_string_segment(struct insn *out,
             out->seg = segment_number(ops[k].mem.segment);
 }
 
+/* MASKMOVQ and MASKMOVDQU store at a hidden [rDI] that an override moves. */
+static void set_mask_move_segment(struct insn *out,
+                                  const ZydisDecodedInstruction *zi,
+                                  const ZydisDecodedOperand *ops)
+{
+    for (unsigned k = 0; k < zi->operand_count; k++)
+        if (ops[k].type == ZYDIS_OPERAND_TYPE_MEMORY)
+            out->seg = segment_number(ops[k].mem.segment);
+}
+
 static enum decode_result decode_failed(ZyanStatus status, unsigned available,
                                         const uint8_t *bytes)
 {
@@ -261,6 +271,9 @@ enum decode_result decode_insn(const uint8_t *bytes, unsigned available,
     set_prefixes(out, &zi);
     if (zi.operand_count_visible == 0)
         set_string_segment(out, &zi, ops);
+    if (zi.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+        zi.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)
+        set_mask_move_segment(out, &zi, ops);
     char shape[2] = {0, 0};
     for (unsigned n = 0; n < zi.operand_count_visible && n < 4; n++) {
         char s = set_operand(out, &zi, &ops[n], n);
