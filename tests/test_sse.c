@@ -4,7 +4,7 @@
 #include "cpu/access.h"
 #include "cpu/decode.h"
 #include "cpu/op_sse.h"
-#include "tests/lib_native.h"
+#include "tests/lib_ssehost.h"
 
 #include <Zydis/Zydis.h>
 
@@ -19,8 +19,8 @@
 
 enum { ROUNDS = 120, GUEST_PAGE = 0x10000 };
 
-static const unsigned gpr_number[NATIVE_GPRS] = {REG_RAX, REG_RCX, REG_RDX,
-                                                 REG_RBX, REG_RSI, REG_RDI};
+static const unsigned gpr_number[SSEHOST_GPRS] = {REG_RAX, REG_RCX, REG_RDX,
+                                                  REG_RBX, REG_RSI, REG_RDI};
 
 /* ---- a CPU by hand
  * ------------------------------------------------------------ */
@@ -240,7 +240,7 @@ static uint32_t random_mxcsr(struct fixture *f)
  * ---------------------------------------------------------------------- */
 
 struct result {
-    struct native state;
+    struct ssehost state;
     uint8_t memory[64];
     enum exc exc;
 };
@@ -257,12 +257,12 @@ static void run_natively(struct fixture *f, const struct encoding *e,
     uint64_t guest_rdi = r->state.gpr[5];
     memcpy(f->page + 1024, r->memory, sizeof r->memory);
     r->state.gpr[5] = (uint64_t)(uintptr_t)f->page + offset;
-    native_run(&r->state, e->bytes, e->insn.len);
+    ssehost_run(&r->state, e->bytes, e->insn.len);
     r->state.gpr[5] += guest_rdi - (uint64_t)(uintptr_t)f->page - offset;
     memcpy(r->memory, f->page + 1024, sizeof r->memory);
-    r->exc = r->state.fault == NATIVE_FPE    ? EXC_XM
-             : r->state.fault == NATIVE_SEGV ? EXC_GP
-                                             : EXC_NONE;
+    r->exc = r->state.fault == SSEHOST_FPE    ? EXC_XM
+             : r->state.fault == SSEHOST_SEGV ? EXC_GP
+                                              : EXC_NONE;
 }
 
 static void run_handler(struct fixture *f, const struct encoding *e,
@@ -271,13 +271,13 @@ static void run_handler(struct fixture *f, const struct encoding *e,
     struct cpu *c = f->c;
     memcpy(f->page + 1024, r->memory, sizeof r->memory);
     memcpy(c->xmm, r->state.xmm, sizeof r->state.xmm);
-    for (unsigned k = 0; k < NATIVE_GPRS; k++)
+    for (unsigned k = 0; k < SSEHOST_GPRS; k++)
         c->r[gpr_number[k]] = r->state.gpr[k];
     cpu_set_arith(c, (uint32_t)r->state.rflags);
     c->mxcsr = r->state.mxcsr;
     r->exc = e->insn.fn(c, &e->insn);
     memcpy(r->state.xmm, c->xmm, sizeof r->state.xmm);
-    for (unsigned k = 0; k < NATIVE_GPRS; k++)
+    for (unsigned k = 0; k < SSEHOST_GPRS; k++)
         r->state.gpr[k] = c->r[gpr_number[k]];
     r->state.rflags = cpu_rflags(c);
     r->state.mxcsr = c->mxcsr;
@@ -299,7 +299,7 @@ static void print_result(const char *name, const struct result *r)
     fprintf(stderr, "  %-7s exc %x mxcsr %04x flags %03x", name,
             (unsigned)r->exc, r->state.mxcsr,
             (unsigned)r->state.rflags & FLAGS_ARITH);
-    for (unsigned k = 0; k < NATIVE_XMMS; k++)
+    for (unsigned k = 0; k < SSEHOST_XMMS; k++)
         fprintf(stderr, " x%u %016llx:%016llx", k,
                 (unsigned long long)r->state.xmm[k][1],
                 (unsigned long long)r->state.xmm[k][0]);
@@ -314,11 +314,11 @@ static void compare_once(struct fixture *f, struct encoding *e,
     struct result before, native, handler;
     memset(&before, 0, sizeof before);
     uint64_t offset = 1024 + (next_random(f) & 1 ? 16 : next_random(f) % 40);
-    for (unsigned k = 0; k < NATIVE_XMMS; k++) {
+    for (unsigned k = 0; k < SSEHOST_XMMS; k++) {
         union xmm x = random_xmm(f);
         memcpy(before.state.xmm[k], &x, 16);
     }
-    for (unsigned k = 0; k < NATIVE_GPRS; k++) {
+    for (unsigned k = 0; k < SSEHOST_GPRS; k++) {
         uint64_t r = next_random(f);
         before.state.gpr[k] =
             r & 1 ? next_random(f) : (uint64_t)((int64_t)r >> 58);
@@ -386,9 +386,9 @@ static void sse_every_row_equals_the_host(void **state)
 {
     struct coverage coverage;
     memset(&coverage, 0, sizeof coverage);
-    assert_true(native_init()); /* here: cmocka sets signals before a test */
+    assert_true(ssehost_init()); /* here: cmocka sets signals before a test */
     visit_encodings(*state, compare_with_host, &coverage);
-    native_fini();
+    ssehost_fini();
     for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++)
         if (rows[m] && !coverage.seen[m])
             fail_msg("no encoding of %s was tried", ZydisMnemonicGetString(m));
