@@ -255,9 +255,9 @@ void cpu_reset(struct cpu *c);
 void cpu_init_signal(struct cpu *c);
 void cpu_save(const struct cpu *c, struct writer *w);
 bool cpu_load(struct cpu *c, struct reader *r, struct error *err);
-/* First field of the saved state in which a and b differ, -1 when equal. */
-int cpu_first_difference(const struct cpu *a, const struct cpu *b,
-                         const char **name, uint32_t *element);
+/* The name ("r[4]") of the field that byte `offset` of what cpu_save() wrote
+ * belongs to; false past the end. */
+bool cpu_field_name(size_t offset, char *text, size_t text_bytes);
 
 /* ---- running (cpu/run.c) -------------------------------------------------- */
 

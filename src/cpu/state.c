@@ -3,6 +3,7 @@
 #include "cpu/cpu.h"
 #include "cpu/model.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define SEGMENT_FIELDS(s)                                                      \
@@ -206,14 +207,20 @@ bool cpu_load(struct cpu *c, struct reader *r, struct error *err)
     return true;
 }
 
-int cpu_first_difference(const struct cpu *a, const struct cpu *b,
-                         const char **name, uint32_t *element)
+bool cpu_field_name(size_t offset, char *text, size_t text_bytes)
 {
-    int at = fields_first_difference(cpu_fields, FIELD_COUNT(cpu_fields), a, b,
-                                     element);
-    if (at >= 0)
-        *name = cpu_fields[at].name;
-    return at;
+    size_t at = 0;
+    for (size_t n = 0; n < FIELD_COUNT(cpu_fields); n++) {
+        const struct field *f = &cpu_fields[n];
+        size_t bytes = (size_t)f->count * f->bytes;
+        if (offset < at + bytes) {
+            (void)snprintf(text, text_bytes, f->count > 1 ? "%s[%zu]" : "%s",
+                           f->name, (offset - at) / f->bytes);
+            return true;
+        }
+        at += bytes;
+    }
+    return false;
 }
 
 /* ---- derived state ------------------------------------------------------------ */

@@ -157,9 +157,10 @@ static void set_deadline(struct dev_bus *bus, unsigned timer, uint64_t deadline)
     assert(timer < bus->timers);
     uint64_t old = bus->timer[timer].deadline;
     bus->timer[timer].deadline = deadline;
-    if (deadline <= bus->next_deadline)
+    if (deadline < bus->next_deadline) {
         bus->next_deadline = deadline;
-    else if (old == bus->next_deadline)
+        bus_request(bus, REQUEST_ATTENTION, 0);
+    } else if (old == bus->next_deadline)
         find_next_deadline(bus);
 }
 

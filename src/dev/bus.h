@@ -110,8 +110,8 @@ enum bus_request {
                            port 92h bit 0 gives INIT) */
     REQUEST_POWER_OFF,  /* ACPI S5 */
     REQUEST_DEBUG_EXIT, /* isa-debug-exit; value is what was written */
-    REQUEST_ATTENTION   /* look at the interrupt lines before the next
-                           instruction */
+    REQUEST_ATTENTION   /* look at the interrupt lines and the next deadline
+                           before the next instruction */
 };
 void bus_request(struct dev_bus *bus, enum bus_request what, uint32_t value);
 typedef void request_fn(void *board, enum bus_request what, uint32_t value);
