@@ -1,0 +1,232 @@
+#include "replay/check.h"
+
+#include "base/bytes.h"
+#include "replay/record.h"
+#include "replay/session.h"
+#include "replay/snapshot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct check {
+    struct session *session;
+    struct check_report *report;
+    struct error *err;
+    const char *where;
+    uint64_t last_tick; /* of the database being walked */
+    uint64_t last_insns;
+    uint32_t last_events_before;
+    uint64_t refs; /* page names in snapshots */
+    uint8_t *page; /* owned: SNAPSHOT_CHUNK */
+};
+
+typedef bool check_fn(struct check *c, const struct store_bytes *k,
+                      const struct store_bytes *v);
+
+static bool walk(struct check *c, enum store_db db, check_fn *fn)
+{
+    struct store_cursor cursor;
+    struct store_bytes k, v;
+    c->last_tick = 0;
+    if (!store_cursor_open(c->session->store, db, &cursor, c->err))
+        return false;
+    enum store_found found =
+        store_cursor_seek(&cursor, NULL, 0, &k, &v, c->err);
+    bool ok = true;
+    while (found == STORE_FOUND && (ok = fn(c, &k, &v)))
+        found = store_cursor_next(&cursor, &k, &v, c->err);
+    store_cursor_close(&cursor);
+    return ok && found != STORE_BAD;
+}
+
+/* Ticks never go back and never pass the last commit. */
+static bool in_order(struct check *c, const char *what, uint64_t tick)
+{
+    if (tick < c->last_tick)
+        return error_set(
+            c->err, ERR_INPUT, "%s: %s: tick %llu follows tick %llu", c->where,
+            what, (unsigned long long)tick, (unsigned long long)c->last_tick);
+    if (tick > c->session->commit.tick)
+        return error_set(c->err, ERR_INPUT,
+                         "%s: %s: tick %llu is behind the last commit, tick "
+                         "%llu",
+                         c->where, what, (unsigned long long)tick,
+                         (unsigned long long)c->session->commit.tick);
+    c->last_tick = tick;
+    return true;
+}
+
+static bool numbered(struct check *c, const char *what, uint32_t index,
+                     uint64_t expected)
+{
+    if (index != expected)
+        return error_set(c->err, ERR_INPUT,
+                         "%s: %s: expected record %llu, found %u", c->where,
+                         what, (unsigned long long)expected, index);
+    return true;
+}
+
+static bool check_meta(struct check *c, const struct store_bytes *k,
+                       const struct store_bytes *v)
+{
+    static const char *const names[] = {"format", "config", "build", "created",
+                                        "commit"};
+    (void)v;
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (k->bytes == strlen(names[i]) &&
+            memcmp(k->data, names[i], k->bytes) == 0)
+            return true;
+    if (k->bytes == 8 && memcmp(k->data, "media/", 6) == 0)
+        return true;
+    return error_set(c->err, ERR_INPUT, "%s: meta: unknown key of %zu bytes",
+                     c->where, k->bytes);
+}
+
+static bool check_event(struct check *c, const struct store_bytes *k,
+                        const struct store_bytes *v)
+{
+    struct event e;
+    uint32_t index;
+    if (!event_record_get(k, v, &index, &e, c->where, c->err) ||
+        !in_order(c, "events", e.tick) ||
+        !numbered(c, "events", index, c->report->events))
+        return false;
+    c->report->events++;
+    if (e.type == EVENT_TYPE_END &&
+        c->report->events != c->session->commit.events)
+        return error_set(c->err, ERR_INPUT,
+                         "%s: events: END is record %u of %u", c->where, index,
+                         c->session->commit.events);
+    return true;
+}
+
+static bool check_digest(struct check *c, const struct store_bytes *k,
+                         const struct store_bytes *v)
+{
+    struct digest_record d;
+    if (!digest_record_get(k, v, &d, c->where, c->err) ||
+        !in_order(c, "digests", d.tick))
+        return false;
+    if (d.insns < c->last_insns || d.events_before < c->last_events_before ||
+        d.events_before > c->session->commit.events)
+        return error_set(c->err, ERR_INPUT,
+                         "%s: digest at tick %llu: %llu instructions and %u "
+                         "events do not follow the digest before it",
+                         c->where, (unsigned long long)d.tick,
+                         (unsigned long long)d.insns, d.events_before);
+    c->last_insns = d.insns;
+    c->last_events_before = d.events_before;
+    c->report->digests++;
+    return true;
+}
+
+static bool check_output(struct check *c, const struct store_bytes *k,
+                         const struct store_bytes *v)
+{
+    struct output_chunks chunks;
+    struct output_chunk chunk;
+    uint32_t index;
+    if (!output_chunks_begin(&chunks, k, v, &index, c->where, c->err) ||
+        !numbered(c, "output", index, c->report->outputs))
+        return false;
+    while (output_chunks_next(&chunks, &chunk))
+        if (!in_order(c, "output", chunk.tick))
+            return false;
+    if (!chunks.ok)
+        return error_set(c->err, ERR_INPUT, "%s: output record %u is malformed",
+                         c->where, index);
+    c->report->outputs++;
+    return true;
+}
+
+static bool check_page(struct check *c, const struct store_bytes *k,
+                       const struct store_bytes *v)
+{
+    size_t bytes;
+    if (k->bytes != SNAPSHOT_HASH_BYTES)
+        return error_set(c->err, ERR_INPUT,
+                         "%s: pages: expected a key of %d bytes, found %zu",
+                         c->where, SNAPSHOT_HASH_BYTES, k->bytes);
+    if (!snapshot_page_unpack(k->data, v, c->page, &bytes, c->where, c->err))
+        return false;
+    c->report->pages++;
+    c->report->page_bytes += bytes;
+    return true;
+}
+
+static bool check_ref(void *context, const uint8_t hash[SNAPSHOT_HASH_BYTES])
+{
+    struct check *c = context;
+    struct store_bytes v;
+    c->refs++;
+    enum store_found found = store_get(c->session->store, STORE_PAGES, hash,
+                                       SNAPSHOT_HASH_BYTES, &v, c->err);
+    if (found == STORE_NONE)
+        return error_set(c->err, ERR_INPUT,
+                         "%s: a snapshot names page %016llx, which is missing",
+                         c->where, (unsigned long long)load_be64(hash));
+    return found == STORE_FOUND;
+}
+
+static bool check_snapshot(struct check *c, const struct store_bytes *k,
+                           const struct store_bytes *v)
+{
+    struct snapshot snap;
+    if (!snapshot_unpack(k, v, &snap, c->where, c->err))
+        return false;
+    bool ok = in_order(c, "snapshots", snap.tick) &&
+              snapshot_each_ref(&snap, check_ref, c);
+    if (ok && snap.events_before > c->session->commit.events)
+        ok = error_set(c->err, ERR_INPUT,
+                       "%s: snapshot at tick %llu: after %u events, %u exist",
+                       c->where, (unsigned long long)snap.tick,
+                       snap.events_before, c->session->commit.events);
+    snapshot_fini(&snap);
+    c->report->snapshots++;
+    return ok;
+}
+
+/* The last commit says how many records there are. */
+static bool check_counts(struct check *c)
+{
+    const struct commit_record *want = &c->session->commit;
+    const struct check_report *got = c->report;
+    if (got->events == want->events && got->digests == want->digests &&
+        got->outputs == want->outputs)
+        return true;
+    return error_set(c->err, ERR_INPUT,
+                     "%s: expected %u events, %u digests and %u output "
+                     "records, found %llu, %llu and %llu",
+                     c->where, want->events, want->digests, want->outputs,
+                     (unsigned long long)got->events,
+                     (unsigned long long)got->digests,
+                     (unsigned long long)got->outputs);
+}
+
+bool session_check(const char *path, struct check_report *report,
+                   struct error *err)
+{
+    struct check c = {.report = report, .err = err, .where = path};
+    *report = (struct check_report){0};
+    if (!session_open(path, &c.session, err))
+        return false;
+    c.page = malloc(SNAPSHOT_CHUNK);
+    bool ok =
+        c.page != NULL || error_set(err, ERR_NOMEM, "%s: out of memory", path);
+    ok = ok && walk(&c, STORE_META, check_meta) &&
+         walk(&c, STORE_EVENTS, check_event) &&
+         walk(&c, STORE_DIGESTS, check_digest) &&
+         walk(&c, STORE_OUTPUT, check_output) && check_counts(&c) &&
+         walk(&c, STORE_PAGES, check_page) &&
+         walk(&c, STORE_SNAPSHOTS, check_snapshot);
+    if (ok && report->pages > 0 && report->snapshots == 0)
+        (void)snprintf(report->warning, sizeof report->warning,
+                       "%.200s: pages exist, but no snapshot names them", path);
+    report->torn = c.session->torn;
+    if (ok && report->torn)
+        session_warning(c.session, report->warning, sizeof report->warning);
+    free(c.page);
+    session_close(c.session);
+    return ok;
+}
