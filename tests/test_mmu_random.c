@@ -279,7 +279,11 @@ static uint64_t make_vaddr(struct world *w)
     uint64_t *slot = &w->recent[pick(w, RECENT)];
     if (pick(w, 8) == 0)
         *slot = new_vaddr(w);
-    uint64_t v = pick(w, 6) ? *slot ^ pick(w, 4096) : *slot | 0xff0;
+    uint64_t v = *slot & ~0xfffULL; /* half the time where entries are */
+    if (pick(w, 2))
+        v |= pick(w, 2) ? pick(w, 16) : 0xff0 + pick(w, 16);
+    else
+        v |= pick(w, 4096);
     return ref_mode(&w->r).is_long ? v : (uint32_t)v;
 }
 
@@ -435,9 +439,21 @@ static void check_memory(struct world *w)
                             PAGE_BYTES);
 }
 
+static void step_digest(struct world *w)
+{
+    uint8_t got[16], expected[16];
+    struct phys *fresh = phys_new(BYTES, NULL);
+    phys_add_memory(fresh, "ram", BYTES, false);
+    for (uint32_t f = 0; f < FRAMES; f++)
+        phys_frame_write(fresh, f, 0, w->r.mem + f * PAGE_BYTES, PAGE_BYTES);
+    phys_digest(fresh, expected);
+    phys_digest(w->p, got);
+    assert_memory_equal(got, expected, 16);
+    phys_free(fresh);
+}
+
 static void one_step(struct world *w)
 {
-    uint8_t digest[16];
     unsigned what = pick(w, 1000);
     if (what < 60)
         step_table_store(w);
@@ -448,7 +464,7 @@ static void one_step(struct world *w)
     else if (what < 114)
         mmu_set_checked(&w->m, pick(w, 2));
     else if (what < 116)
-        phys_digest(w->p, digest);
+        step_digest(w);
     else if (what < 117)
         mmu_drop_all(&w->m);
     else if (what < 125)
