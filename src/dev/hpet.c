@@ -21,10 +21,7 @@ enum {
      (TIMERS - 1) << 8 | 1)
 
 /* General configuration (2.3.5). */
-enum {
-    CONF_ENABLE = 1,
-    CONF_LEGACY = 2
-};
+enum { CONF_ENABLE = 1, CONF_LEGACY = 2 };
 /* Timer configuration and capabilities (2.3.8). */
 enum {
     TN_LEVEL = 1 << 1,
@@ -35,8 +32,8 @@ enum {
     TN_VALUE_SET = 1 << 6,
     TN_32BIT = 1 << 8,
     TN_ROUTE_SHIFT = 9,
-    TN_WRITABLE = 0x3e00 | TN_32BIT | TN_VALUE_SET | TN_PERIODIC | TN_ENABLE |
-                  TN_LEVEL
+    TN_WRITABLE =
+        0x3e00 | TN_32BIT | TN_VALUE_SET | TN_PERIODIC | TN_ENABLE | TN_LEVEL
 };
 #define TN_ROUTES ((uint64_t)((1u << PINS) - 1) << (32 + FIRST_PIN))
 
@@ -47,14 +44,14 @@ struct hpet_timer {
 };
 
 struct hpet {
-    uint64_t config; /* CONF_ bits */
-    uint64_t status; /* one bit per timer, level-triggered ones only */
+    uint64_t config;  /* CONF_ bits */
+    uint64_t status;  /* one bit per timer, level-triggered ones only */
     uint64_t counter; /* main counter when it was last halted or written */
     uint64_t counter_cycle; /* running: bus cycle at which it had that value */
     uint64_t tn_config[TIMERS]; /* writable bits only */
     uint64_t comparator[TIMERS];
     uint64_t period[TIMERS];
-    bool pin[PINS]; /* levels reported */
+    bool pin[PINS];      /* levels reported */
     struct dev_bus *bus; /* borrowed */
     struct hpet_wires wires;
     void *context;             /* borrowed */
@@ -63,17 +60,14 @@ struct hpet {
 };
 
 static const struct field hpet_fields[] = {
-    FIELD_U64(struct hpet, config),
-    FIELD_U64(struct hpet, status),
-    FIELD_U64(struct hpet, counter),
-    FIELD_U64(struct hpet, counter_cycle),
-    FIELD_U64(struct hpet, tn_config),
-    FIELD_U64(struct hpet, comparator),
-    FIELD_U64(struct hpet, period),
-    FIELD_BOOL(struct hpet, pin),
+    FIELD_U64(struct hpet, config),    FIELD_U64(struct hpet, status),
+    FIELD_U64(struct hpet, counter),   FIELD_U64(struct hpet, counter_cycle),
+    FIELD_U64(struct hpet, tn_config), FIELD_U64(struct hpet, comparator),
+    FIELD_U64(struct hpet, period),    FIELD_BOOL(struct hpet, pin),
 };
 
-/* ---- the main counter ------------------------------------------------------ */
+/* ---- the main counter ------------------------------------------------------
+ */
 
 static bool running(const struct hpet *h)
 {
@@ -91,7 +85,8 @@ static uint64_t main_counter(const struct hpet *h)
                       : h->counter;
 }
 
-/* ---- timers ------------------------------------------------------------------ */
+/* ---- timers
+ * ------------------------------------------------------------------ */
 
 static uint64_t timer_mask(const struct hpet *h, unsigned n)
 {
@@ -112,9 +107,8 @@ static void arm(struct hpet *h, unsigned n, uint64_t least)
     if (!running(h) || wait > 1ull << 56 || wait < least)
         bus_timer_cancel(h->bus, h->timer[n].timer);
     else
-        bus_timer_set(
-            h->bus, h->timer[n].timer,
-            bus_tick_of_cycle(h->bus, cycle_now(h) + wait, HPET_HZ));
+        bus_timer_set(h->bus, h->timer[n].timer,
+                      bus_tick_of_cycle(h->bus, cycle_now(h) + wait, HPET_HZ));
 }
 
 static bool in_legacy(const struct hpet *h, unsigned n)
@@ -146,8 +140,7 @@ static void update_lines(struct hpet *h)
     bool pin[PINS] = {false}, legacy[2] = {false, false};
     for (unsigned n = 0; n < TIMERS; n++) {
         bool on = running(h) && (h->status >> n & 1) &&
-                  (h->tn_config[n] & TN_ENABLE) &&
-                  (h->tn_config[n] & TN_LEVEL);
+                  (h->tn_config[n] & TN_ENABLE) && (h->tn_config[n] & TN_LEVEL);
         int index = timer_pin(h, n);
         if (in_legacy(h, n))
             legacy[n] = on;
@@ -181,9 +174,9 @@ static void hpet_fire(void *chip)
     if (!running(h))
         return;
     if (is_periodic(h, n))
-        h->comparator[n] = ((h->comparator[n] + h->period[n]) &
-                            timer_mask(h, n)) |
-                           (h->comparator[n] & ~timer_mask(h, n));
+        h->comparator[n] =
+            ((h->comparator[n] + h->period[n]) & timer_mask(h, n)) |
+            (h->comparator[n] & ~timer_mask(h, n));
     arm(h, n, 1);
     if (h->tn_config[n] & TN_LEVEL) {
         h->status |= 1u << n;
@@ -193,7 +186,8 @@ static void hpet_fire(void *chip)
     }
 }
 
-/* ---- register writes --------------------------------------------------------- */
+/* ---- register writes
+ * --------------------------------------------------------- */
 
 static void write_config(struct hpet *h, uint64_t value)
 {
@@ -241,8 +235,7 @@ static void write_comparator(struct hpet *h, unsigned n, uint64_t value,
                              uint64_t bytes_mask)
 {
     if (is_periodic(h, n)) {
-        h->period[n] =
-            (h->period[n] & ~bytes_mask) | (value & bytes_mask);
+        h->period[n] = (h->period[n] & ~bytes_mask) | (value & bytes_mask);
         if (!(h->tn_config[n] & TN_VALUE_SET))
             return;
     }
@@ -251,7 +244,8 @@ static void write_comparator(struct hpet *h, unsigned n, uint64_t value,
     arm(h, n, 0);
 }
 
-/* ---- MMIO ---------------------------------------------------------------------- */
+/* ---- MMIO
+ * ---------------------------------------------------------------------- */
 
 static uint64_t read_timer(const struct hpet *h, unsigned n, unsigned reg)
 {
@@ -329,7 +323,8 @@ static void mmio_write(void *chip, uint64_t offset, uint64_t value,
 
 static const struct mmio_ops hpet_mmio = {mmio_read, mmio_write};
 
-/* ---- life ------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------ */
 
 static void hpet_reset(void *chip)
 {

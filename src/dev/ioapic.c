@@ -20,8 +20,8 @@ enum {
 
 struct ioapic {
     uint64_t entry[IOAPIC_PINS];
-    uint32_t id;         /* register layout: bits 27..24 */
-    uint8_t select;      /* IOREGSEL */
+    uint32_t id;    /* register layout: bits 27..24 */
+    uint8_t select; /* IOREGSEL */
     bool pin[IOAPIC_PINS];
     struct dev_bus *bus; /* borrowed */
     ioapic_send_fn *send;
@@ -210,8 +210,7 @@ static void ioapic_save(const void *chip, struct writer *w)
 
 static bool ioapic_load(void *chip, struct reader *r, struct error *err)
 {
-    return fields_load(ioapic_fields, FIELD_COUNT(ioapic_fields), chip, r,
-                       err);
+    return fields_load(ioapic_fields, FIELD_COUNT(ioapic_fields), chip, r, err);
 }
 
 const struct chip_ops ioapic_ops = {.name = "ioapic",

@@ -16,9 +16,7 @@
 
 struct ioapic;
 
-enum {
-    IOAPIC_PINS = 24
-};
+enum { IOAPIC_PINS = 24 };
 
 /* Where messages go; false when no local APIC took it. */
 typedef bool ioapic_send_fn(void *context, const struct lapic_message *m);

@@ -53,8 +53,8 @@ struct lapic {
     uint32_t icr_low, icr_high;
     uint32_t lvt[LVT_COUNT];
     uint32_t initial_count, divide;
-    uint32_t count;       /* what the timer counts down from, 0: stopped */
-    uint64_t count_tick;  /* since this tick */
+    uint32_t count;      /* what the timer counts down from, 0: stopped */
+    uint64_t count_tick; /* since this tick */
     uint8_t tpr;
     bool pin[LINT_PINS];
     bool extint_message; /* an ExtINT message waits for its acknowledge */
@@ -89,7 +89,8 @@ static const struct field lapic_fields[] = {
     FIELD_BOOL(struct lapic, extint_message),
 };
 
-/* ---- the 256-bit registers ------------------------------------------------ */
+/* ---- the 256-bit registers ------------------------------------------------
+ */
 
 static void bit_set(uint32_t *set, uint8_t vector)
 {
@@ -120,7 +121,8 @@ static unsigned class_of(int vector)
     return vector < 0 ? 0 : (unsigned)vector & 0xf0;
 }
 
-/* ---- priorities ------------------------------------------------------------ */
+/* ---- priorities ------------------------------------------------------------
+ */
 
 static uint8_t ppr(const struct lapic *l)
 {
@@ -198,7 +200,8 @@ static void update_intr(struct lapic *l)
         l->wires.intr(l->context, now);
 }
 
-/* ---- accepting interrupts ---------------------------------------------------- */
+/* ---- accepting interrupts
+ * ---------------------------------------------------- */
 
 static void accept(struct lapic *l, uint8_t vector, bool level);
 
@@ -280,7 +283,8 @@ bool lapic_receive(struct lapic *l, const struct lapic_message *m)
     }
 }
 
-/* ---- local interrupts --------------------------------------------------------- */
+/* ---- local interrupts
+ * --------------------------------------------------------- */
 
 static void fire_lvt(struct lapic *l, enum lvt which)
 {
@@ -327,7 +331,8 @@ void lapic_set_lint(struct lapic *l, unsigned pin, bool level)
     update_intr(l);
 }
 
-/* ---- the timer ---------------------------------------------------------------- */
+/* ---- the timer
+ * ---------------------------------------------------------------- */
 
 /* Divide configuration: bits 3, 1, 0 are log2 - 1; 111 is divide by 1. */
 static unsigned divide_shift(const struct lapic *l)
@@ -393,7 +398,8 @@ static void timer_fire(void *chip)
         fire_lvt(l, LVT_TIMER);
 }
 
-/* ---- reset ---------------------------------------------------------------------- */
+/* ---- reset
+ * ---------------------------------------------------------------------- */
 
 void lapic_init_signal(struct lapic *l)
 {
@@ -453,8 +459,8 @@ void lapic_set_base(struct lapic *l, uint64_t msr_value)
     bool was = globally_enabled(l);
     uint64_t old = window(l);
     bool on = msr_value & BASE_ENABLE;
-    bool moves = old != (msr_value & ((1ull << PHYS_ADDRESS_BITS) -
-                                      PAGE_BYTES));
+    bool moves =
+        old != (msr_value & ((1ull << PHYS_ADDRESS_BITS) - PAGE_BYTES));
     if (was != on || moves)
         map_window(l, false);
     l->base = msr_value;
@@ -472,7 +478,8 @@ uint64_t lapic_base(const struct lapic *l)
     return l->base;
 }
 
-/* ---- acknowledge and EOI ------------------------------------------------------------ */
+/* ---- acknowledge and EOI
+ * ------------------------------------------------------------ */
 
 int lapic_acknowledge(struct lapic *l)
 {
@@ -521,7 +528,8 @@ void lapic_set_tpr(struct lapic *l, uint8_t cr8)
     update_intr(l);
 }
 
-/* ---- interprocessor interrupts --------------------------------------------------------- */
+/* ---- interprocessor interrupts
+ * --------------------------------------------------------- */
 
 /* This machine's only possible target is its own CPU. INIT reaches it only by
  * explicit destination: the shorthands that include the sender allow fixed
@@ -554,7 +562,8 @@ static void send_ipi(struct lapic *l)
     (void)lapic_receive(l, &m);
 }
 
-/* ---- registers ------------------------------------------------------------------------- */
+/* ---- registers
+ * ------------------------------------------------------------------------- */
 
 static void write_lvt(struct lapic *l, enum lvt which, uint32_t value)
 {
@@ -729,7 +738,9 @@ static void mmio_write(void *chip, uint64_t offset, uint64_t value,
     write_reg(l, reg, (uint32_t)value);
 }
 
-/* ---- life ------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------
+ */
 
 struct lapic *lapic_new(struct dev_bus *bus, const struct lapic_wires *wires,
                         void *context)

@@ -84,8 +84,8 @@ struct testdev *testdev_new(struct dev_bus *bus)
     bus_io_map(bus, 0xe0, 4, &loopback_io, t);
     bus_io_map(bus, 0xe4, 4, &flush_io, t);
     bus_io_map(bus, 0x2000, TESTDEV_LINE_PORTS, &line_io, t);
-    uint32_t frame = phys_add_memory(bus_phys(bus), "testdev",
-                                     TESTDEV_RAM_BYTES, false);
+    uint32_t frame =
+        phys_add_memory(bus_phys(bus), "testdev", TESTDEV_RAM_BYTES, false);
     phys_map_memory(bus_phys(bus), TESTDEV_RAM_BASE, TESTDEV_RAM_BYTES, frame,
                     PHYS_READ | PHYS_WRITE);
     return t;

@@ -9,30 +9,21 @@
 #define WINDOW_BASE 0xa0000u
 
 static const struct field vga_fields[] = {
-    FIELD_U8(struct vga, misc),
-    FIELD_U8(struct vga, feature),
-    FIELD_U8(struct vga, seq_index),
-    FIELD_U8(struct vga, seq),
-    FIELD_U8(struct vga, crtc_index),
-    FIELD_U8(struct vga, crtc),
-    FIELD_U8(struct vga, gc_index),
-    FIELD_U8(struct vga, gc),
-    FIELD_U8(struct vga, attr_index),
-    FIELD_U8(struct vga, attr),
-    FIELD_BOOL(struct vga, attr_data),
-    FIELD_U8(struct vga, pel_mask),
-    FIELD_U8(struct vga, dac),
-    FIELD_U8(struct vga, dac_read),
-    FIELD_U8(struct vga, dac_write),
-    FIELD_U8(struct vga, dac_component),
-    FIELD_U8(struct vga, dac_latch),
-    FIELD_BOOL(struct vga, dac_reading),
-    FIELD_U32(struct vga, latch),
-    FIELD_U16(struct vga, vbe_index),
+    FIELD_U8(struct vga, misc),        FIELD_U8(struct vga, feature),
+    FIELD_U8(struct vga, seq_index),   FIELD_U8(struct vga, seq),
+    FIELD_U8(struct vga, crtc_index),  FIELD_U8(struct vga, crtc),
+    FIELD_U8(struct vga, gc_index),    FIELD_U8(struct vga, gc),
+    FIELD_U8(struct vga, attr_index),  FIELD_U8(struct vga, attr),
+    FIELD_BOOL(struct vga, attr_data), FIELD_U8(struct vga, pel_mask),
+    FIELD_U8(struct vga, dac),         FIELD_U8(struct vga, dac_read),
+    FIELD_U8(struct vga, dac_write),   FIELD_U8(struct vga, dac_component),
+    FIELD_U8(struct vga, dac_latch),   FIELD_BOOL(struct vga, dac_reading),
+    FIELD_U32(struct vga, latch),      FIELD_U16(struct vga, vbe_index),
     FIELD_U16(struct vga, vbe),
 };
 
-/* ---- ports -------------------------------------------------------------------- */
+/* ---- ports
+ * -------------------------------------------------------------------- */
 
 static uint32_t mono_read(void *chip, uint16_t offset, unsigned bytes)
 {
@@ -92,13 +83,14 @@ static void map_ports(struct vga *v)
     bus_io_map(v->bus, 0x1ce, 3, &dispi_io, v);
 }
 
-/* ---- life ---------------------------------------------------------------------- */
+/* ---- life
+ * ---------------------------------------------------------------------- */
 
 void vga_map_window(void *vga)
 {
     struct vga *v = vga;
-    phys_map_mmio(v->phys, WINDOW_BASE, VGA_WINDOW_BYTES, &vga_window_ops, v,
-                  0, PHYS_READ | PHYS_WRITE);
+    phys_map_mmio(v->phys, WINDOW_BASE, VGA_WINDOW_BYTES, &vga_window_ops, v, 0,
+                  PHYS_READ | PHYS_WRITE);
 }
 
 /* Video memory keeps its contents over a reset. */
@@ -134,9 +126,8 @@ static void add_rom(struct vga *v, const void *rom, size_t bytes)
         phys_frame_write(v->phys, first + (uint32_t)(at >> PAGE_SHIFT), 0,
                          (const uint8_t *)rom + at, (uint32_t)count);
     }
-    v->pci.rom = (struct pci_bar){.kind = PCI_BAR_MEMORY,
-                                  .bytes = size,
-                                  .first_frame = first};
+    v->pci.rom = (struct pci_bar){
+        .kind = PCI_BAR_MEMORY, .bytes = size, .first_frame = first};
 }
 
 struct vga *vga_new(struct dev_bus *bus, struct pci_bus *pci, uint8_t device,

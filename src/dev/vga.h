@@ -20,9 +20,7 @@
 
 struct vga;
 
-enum {
-    VGA_VRAM_BYTES = 16 << 20
-};
+enum { VGA_VRAM_BYTES = 16 << 20 };
 
 /* Adds the function at slot `device`, function 0 and maps the legacy ports and
  * the window. rom is the expansion ROM, copied; NULL for none. */
@@ -31,8 +29,8 @@ struct vga *vga_new(struct dev_bus *bus, struct pci_bus *pci, uint8_t device,
 void vga_free(struct vga *v);
 extern const struct chip_ops vga_ops;
 
-/* Map A0000h-BFFFFh to this chip (struct vga *). Done by vga_new(); the owner of
- * SMRAM calls it again when it closes. Loading state does not map it. */
+/* Map A0000h-BFFFFh to this chip (struct vga *). Done by vga_new(); the owner
+ * of SMRAM calls it again when it closes. Loading state does not map it. */
 void vga_map_window(void *vga);
 
 /* What the monitor shows now: one pixel per dot clock and scan line, so mode

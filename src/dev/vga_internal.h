@@ -161,8 +161,8 @@ static inline bool vga_vbe_on(const struct vga *v)
 
 /* vga_render.c: the path of the raster through display memory. */
 struct vga_raster {
-    uint32_t row;      /* memory address (in groups of 4) of the row's start */
-    unsigned scan;     /* scan line inside the row */
+    uint32_t row;       /* memory address (in groups of 4) of the row's start */
+    unsigned scan;      /* scan line inside the row */
     bool second, split; /* double scan: second pass; below the line compare */
 };
 void vga_raster_start(const struct vga *v, struct vga_raster *r);

@@ -53,7 +53,8 @@ static uint32_t planar_group(const struct vga *v, uint32_t offset)
            (VGA_VRAM_BYTES / 4 - 1);
 }
 
-/* ---- writing ---------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------
+ */
 
 static uint32_t rotated(const struct vga *v, uint8_t value)
 {
@@ -156,7 +157,8 @@ static void window_write(void *chip, uint64_t where, uint64_t value,
     }
 }
 
-/* ---- reading ---------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------
+ */
 
 /* Bits where all planes that are cared for equal the compare colour. */
 static uint8_t color_compare(const struct vga *v)

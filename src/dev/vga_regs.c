@@ -9,7 +9,8 @@ static const uint8_t attr_mask[ATTR_COUNT] = {
     0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f,
     0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0xef, 0xff, 0x3f, 0x0f, 0x0f};
 
-/* ---- time --------------------------------------------------------------------- */
+/* ---- time
+ * --------------------------------------------------------------------- */
 
 uint32_t vga_display_lines(const struct vga *v)
 {
@@ -34,8 +35,8 @@ static void crtc_timing(const struct vga *v, struct vga_timing *t)
     t->lines =
         (v->crtc[CRTC_VTOTAL] | (over & 0x01) << 8 | (over & 0x20) << 4) + 2;
     t->display_lines = vga_display_lines(v);
-    t->retrace_start = v->crtc[CRTC_VRETRACE_START] | (over & 0x04) << 6 |
-                       (over & 0x80) << 2;
+    t->retrace_start =
+        v->crtc[CRTC_VRETRACE_START] | (over & 0x04) << 6 | (over & 0x80) << 2;
     if (t->retrace_start >= t->lines)
         t->retrace_start = t->lines - 1;
     t->retrace_lines =
@@ -79,7 +80,8 @@ static uint8_t read_status_1(struct vga *v)
     return status;
 }
 
-/* ---- register files -------------------------------------------------------------- */
+/* ---- register files
+ * -------------------------------------------------------------- */
 
 static void crtc_write(struct vga *v, uint8_t value)
 {
@@ -153,7 +155,8 @@ static uint8_t dac_data_read(struct vga *v)
     return value;
 }
 
-/* ---- ports ----------------------------------------------------------------------- */
+/* ---- ports
+ * ----------------------------------------------------------------------- */
 
 /* CRTC and status 1 answer at 3Bxh or 3Dxh, by miscellaneous output bit 0. */
 static bool answers(const struct vga *v, uint16_t port)

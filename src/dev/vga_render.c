@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-/* ---- colours ------------------------------------------------------------------ */
+/* ---- colours
+ * ------------------------------------------------------------------ */
 
 static uint32_t dac_color(const struct vga *v, unsigned index)
 {
@@ -37,12 +38,12 @@ void vga_attributes(const struct vga *v, const uint32_t rgb[256],
     }
 }
 
-/* ---- the raster ----------------------------------------------------------------- */
+/* ---- the raster
+ * ----------------------------------------------------------------- */
 
 static uint32_t line_compare(const struct vga *v)
 {
-    return v->crtc[CRTC_LINE_COMPARE] |
-           (v->crtc[CRTC_OVERFLOW] & 0x10u) << 4 |
+    return v->crtc[CRTC_LINE_COMPARE] | (v->crtc[CRTC_OVERFLOW] & 0x10u) << 4 |
            (v->crtc[CRTC_MAX_SCAN] & 0x40u) << 3;
 }
 
@@ -85,7 +86,8 @@ unsigned vga_raster_pan(const struct vga *v, const struct vga_raster *r)
     return pan & 7;
 }
 
-/* ---- VGA graphics ---------------------------------------------------------------- */
+/* ---- VGA graphics
+ * ---------------------------------------------------------------- */
 
 /* CGA and Hercules layouts: scan line bits in place of address bits 13 and 14
  * (CRTC mode control bits 0 and 1); in word mode our packed groups count words,
@@ -127,8 +129,7 @@ static void graphics_line(const struct vga *v, const struct vga_raster *r,
     unsigned shift_mode = v->gc[GC_MODE] >> 5 & 3;
     for (uint32_t x = 0; x < dots; x++) {
         uint32_t dot = x + pan;
-        uint32_t group =
-            load_le32(v->vram + group_address(v, r, dot >> 3));
+        uint32_t group = load_le32(v->vram + group_address(v, r, dot >> 3));
         dot &= 7;
         if (shift_mode >= 2) /* 256 colours: a pixel is two dots */
             out[x] = rgb[group >> (dot >> 1) * 8 & 0xff];
@@ -166,7 +167,9 @@ static bool graphics_screen(const struct vga *v, struct screen *s)
     return true;
 }
 
-/* ---- VBE --------------------------------------------------------------------------- */
+/* ---- VBE
+ * ---------------------------------------------------------------------------
+ */
 
 static uint32_t widen(uint32_t value, unsigned bits)
 {
@@ -218,13 +221,14 @@ static bool vbe_screen(const struct vga *v, struct screen *s)
         }
         const uint8_t *from = v->vram + first + v->vbe[VBE_X_OFFSET] * bytes;
         for (uint32_t x = 0; x < s->width; x++)
-            line[x] = bpp == 8 ? rgb[from[x]]
-                               : direct_pixel(from + x * bytes, bpp);
+            line[x] =
+                bpp == 8 ? rgb[from[x]] : direct_pixel(from + x * bytes, bpp);
     }
     return true;
 }
 
-/* ---- the door ------------------------------------------------------------------------ */
+/* ---- the door
+ * ------------------------------------------------------------------------ */
 
 static bool blanked(const struct vga *v)
 {
@@ -240,7 +244,6 @@ bool vga_screen(const struct vga *v, struct screen *screen)
                              : graphics_screen(v, screen);
     if (ok && blanked(v))
         memset(screen->pixels, 0,
-               (size_t)screen->width * screen->height *
-                   sizeof *screen->pixels);
+               (size_t)screen->width * screen->height * sizeof *screen->pixels);
     return ok;
 }

@@ -47,8 +47,7 @@ static struct text_look text_look(const struct vga *v)
     k.blink_off = frame & 16;
     k.line_graphics = mode & ATTR_MODE_LINE_GRAPHICS;
     k.mono = mode & ATTR_MODE_MONO;
-    k.cursor_shown =
-        !(v->crtc[CRTC_CURSOR_START] & 0x20) && !(frame & 8);
+    k.cursor_shown = !(v->crtc[CRTC_CURSOR_START] & 0x20) && !(frame & 8);
     k.cursor_first = v->crtc[CRTC_CURSOR_START] & 0x1f;
     k.cursor_last = v->crtc[CRTC_CURSOR_END] & 0x1f;
     k.cursor_address =
@@ -64,16 +63,14 @@ static unsigned cell_dots(const struct vga *v, const struct text_look *k,
 {
     const uint8_t *cell = cell_at(v, address);
     uint32_t glyph = k->font[cell[1] >> 3 & 1] + cell[0] * 32u + scan;
-    unsigned dots =
-        v->vram[(glyph & (VGA_PLANE_BYTES - 1)) * 4 + 2] * 2u;
+    unsigned dots = v->vram[(glyph & (VGA_PLANE_BYTES - 1)) * 4 + 2] * 2u;
     if (k->line_graphics && cell[0] >= 0xc0 && cell[0] <= 0xdf)
         dots |= dots >> 1 & 1;
     if (k->mono && (cell[1] & 7) == 1 && scan == k->underline)
         dots = 0x1ff;
     if (k->blink_attribute && (cell[1] & 0x80) && k->blink_off)
         dots = 0;
-    if (k->cursor_shown && scan >= k->cursor_first &&
-        scan <= k->cursor_last &&
+    if (k->cursor_shown && scan >= k->cursor_first && scan <= k->cursor_last &&
         ((address ^ k->cursor_address) & (VGA_PLANE_BYTES - 1)) == 0)
         dots = 0x1ff;
     return dots;
@@ -118,7 +115,8 @@ bool vga_text_screen(const struct vga *v, struct screen *s)
     return true;
 }
 
-/* ---- characters ------------------------------------------------------------------ */
+/* ---- characters
+ * ------------------------------------------------------------------ */
 
 static char to_ascii(uint8_t code)
 {
@@ -128,8 +126,8 @@ static char to_ascii(uint8_t code)
 }
 
 /* Appends one row, trailing blanks cut; returns the new end. */
-static char *append_row(const struct vga *v, uint32_t address,
-                        uint32_t columns, char *end)
+static char *append_row(const struct vga *v, uint32_t address, uint32_t columns,
+                        char *end)
 {
     char *keep = end;
     for (uint32_t i = 0; i < columns; i++) {
@@ -157,8 +155,8 @@ bool vga_screen_text(const struct vga *v, struct screen_text *text)
     for (uint32_t i = 0; i < text->rows; i++) {
         if (i)
             *end++ = '\n';
-        end = append_row(v, r.row + i * v->crtc[CRTC_OFFSET] * 2,
-                         text->columns, end);
+        end = append_row(v, r.row + i * v->crtc[CRTC_OFFSET] * 2, text->columns,
+                         end);
     }
     *end = '\0';
     return true;

@@ -18,9 +18,9 @@ enum {
  * 1024x768 at 60 Hz. */
 static const uint8_t edid[127] = {
     0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, /* header */
-    0x49, 0x96, 0x11, 0x11, 0, 0, 0, 0, /* "RLV", product, serial */
-    1, 34, 1, 3,                        /* week 1 of 2024; EDID 1.3 */
-    0x08, 32, 24, 120, 0x0a,            /* analog, 32x24 cm, gamma 2.2 */
+    0x49, 0x96, 0x11, 0x11, 0, 0, 0, 0,             /* "RLV", product, serial */
+    1, 34, 1, 3,             /* week 1 of 2024; EDID 1.3 */
+    0x08, 32, 24, 120, 0x0a, /* analog, 32x24 cm, gamma 2.2 */
     0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54, /* sRGB */
     0x21, 0x08, 0x00, /* 640x480, 800x600, 1024x768 at 60 Hz */
     0x81, 0x80, 0xa9, 0x40, 0xd1, 0xc0, 0x81, 0xc0, /* 1280x1024, 1600x1200,
@@ -32,7 +32,7 @@ static const uint8_t edid[127] = {
     /* 50..75 Hz, 30..83 kHz, 170 MHz */
     0, 0, 0, 0xfd, 0, 50, 75, 30, 83, 17, 0, 0x0a, ' ', ' ', ' ', ' ', ' ', ' ',
     0, 0, 0, 0xfc, 0, 'r', 'e', 'l', 'i', 'v', 'e', ' ', 'V', 'G', 'A', '\n',
-    ' ', ' ', /* name */
+    ' ', ' ',                                                /* name */
     0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* unused */
     0, /* no extension blocks */
 };
@@ -47,7 +47,8 @@ static uint8_t edid_byte(unsigned at)
     return sum;
 }
 
-/* ---- the mode ----------------------------------------------------------------- */
+/* ---- the mode
+ * ----------------------------------------------------------------- */
 
 static uint32_t line_bytes(uint32_t pixels, unsigned bpp)
 {
@@ -167,7 +168,8 @@ void vga_vbe_write(struct vga *v, unsigned index, uint16_t value)
     }
 }
 
-/* ---- BAR 2 --------------------------------------------------------------------- */
+/* ---- BAR 2
+ * --------------------------------------------------------------------- */
 
 static uint8_t mmio_read_byte(struct vga *v, uint32_t at)
 {
@@ -189,8 +191,7 @@ static uint64_t mmio_read(void *chip, uint64_t offset, unsigned bytes)
 {
     uint64_t value = 0;
     for (unsigned i = 0; i < bytes; i++)
-        value |= (uint64_t)mmio_read_byte(chip, (uint32_t)offset + i)
-                 << i * 8;
+        value |= (uint64_t)mmio_read_byte(chip, (uint32_t)offset + i) << i * 8;
     return value;
 }
 
