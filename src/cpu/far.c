@@ -18,10 +18,8 @@ void far_commit(struct cpu *c, struct segment code, unsigned cpl, uint64_t rip)
     c->cpl = (uint8_t)cpl;
     c->r[REG_RIP] = rip;
     cpu_update_mode(c);
-    if (changed) {
+    if (changed)
         cpu_update_paging(c);
-        cpu_update_single(c); /* alignment checks are for ring 3 */
-    }
 }
 
 static uint16_t with_rpl(uint16_t selector, unsigned cpl)

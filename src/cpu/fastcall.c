@@ -26,7 +26,8 @@ enum exc op_syscall(struct cpu *c, const struct insn *i)
     c->seg[SEG_SS] = segment_flat((uint16_t)(cs + 8), ATTR_DATA);
     far_commit(c, segment_flat(cs, ATTR_CODE64), 0, c->lstar);
     cpu_set_rflags(c, flags & ~((uint32_t)c->sfmask | FLAG_RF));
-    return EXC_NONE;
+    /* A mask that clears TF leaves no single-step trap behind. */
+    return flags & (uint32_t)c->sfmask & FLAG_TF ? EXC_DELIVERED : EXC_NONE;
 }
 
 enum exc op_sysret(struct cpu *c, const struct insn *i)
@@ -43,7 +44,7 @@ enum exc op_sysret(struct cpu *c, const struct insn *i)
     c->seg[SEG_SS] = segment_flat((uint16_t)((base + 8) | 3), ATTR_DATA);
     far_commit(c, segment_flat(cs, to_64 ? ATTR_CODE64 : ATTR_CODE32), 3, rip);
     cpu_set_rflags(c, (uint32_t)c->r[11] & loaded);
-    cpu_attention(c);
+    cpu_recheck_events(c);
     return EXC_NONE;
 }
 

@@ -38,7 +38,7 @@ static uint32_t iret_mask(const struct cpu *c, unsigned bytes)
 static void iret_done(struct cpu *c)
 {
     c->nmi_blocked = false;
-    cpu_attention(c);
+    cpu_recheck_events(c);
 }
 
 static enum exc iret_real(struct cpu *c, unsigned bytes)
@@ -97,7 +97,7 @@ static enum exc iret_to_v86(struct cpu *c)
         return e;
     if (f[0] > 0xffff)
         return cpu_gp0(c);
-    cpu_set_rflags(c, (uint32_t)f[2]);
+    cpu_set_rflags(c, (uint32_t)f[2] & FLAGS_DEFINED);
     for (unsigned k = 0; k < sizeof order; k++)
         c->seg[order[k]] = segment_real(c, order[k], (uint16_t)f[4 + k]);
     c->r[REG_RSP] = (uint32_t)f[3];

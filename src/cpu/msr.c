@@ -25,6 +25,7 @@ enum {
     MSR_MTRR_DEF_TYPE = 0x2ff,
     MSR_MC0_CTL = 0x400,
     MTRR_CAP = 0x508, /* 8 variable ranges, fixed ranges, write combining */
+    MISC_FIXED = 0x1800, /* BTS and PEBS are unavailable */
     MC_BANKS = 10
 };
 #define MSR_EFER     0xc0000080u
@@ -183,7 +184,7 @@ enum exc cpu_rdmsr(struct cpu *c, uint32_t index, uint64_t *value)
         *value = MC_BANKS;
         return EXC_NONE;
     case MSR_MISC_ENABLE:
-        *value = c->misc_enable;
+        *value = c->misc_enable | MISC_FIXED;
         return EXC_NONE;
     case MSR_PAT:
         *value = c->pat;
@@ -234,7 +235,7 @@ static enum exc write_apic_base(struct cpu *c, uint64_t value)
  * "unavailable". */
 static enum exc write_misc_enable(struct cpu *c, uint64_t value)
 {
-    c->misc_enable = (value & (1ULL | 1ULL << 22 | 1ULL << 34)) | 0x1800;
+    c->misc_enable = value & (1ULL | 1ULL << 22 | 1ULL << 34);
     if (c->misc_enable >> 34 & 1)
         c->efer &= ~(uint64_t)EFER_NXE;
     cpu_update_paging(c);

@@ -4,21 +4,29 @@
 
 #include "cpu/system_internal.h"
 
+/* EXC_DELIVERED: entering the handler cleared TF, so that no single-step trap
+ * follows the instruction (SDM vol. 3B 17.3.1.4). */
+static enum exc enter(struct cpu *c, uint8_t vector, enum event_kind kind)
+{
+    enum exc e = cpu_enter_handler(c, vector, kind, false, 0);
+    return e ? e : EXC_DELIVERED;
+}
+
 enum exc op_int(struct cpu *c, const struct insn *i)
 {
-    return cpu_enter_handler(c, (uint8_t)i->imm, EVENT_SOFT, false, 0);
+    return enter(c, (uint8_t)i->imm, EVENT_SOFT);
 }
 
 enum exc op_int1(struct cpu *c, const struct insn *i)
 {
     (void)i;
-    return cpu_enter_handler(c, 1, EVENT_ICEBP, false, 0);
+    return enter(c, 1, EVENT_ICEBP);
 }
 
 enum exc op_int3(struct cpu *c, const struct insn *i)
 {
     (void)i;
-    return cpu_enter_handler(c, 3, EVENT_TRAP, false, 0);
+    return enter(c, 3, EVENT_TRAP);
 }
 
 enum exc op_into(struct cpu *c, const struct insn *i)
@@ -26,7 +34,7 @@ enum exc op_into(struct cpu *c, const struct insn *i)
     (void)i;
     if (!(cpu_rflags(c) & FLAG_OF))
         return EXC_NONE;
-    return cpu_enter_handler(c, 4, EVENT_TRAP, false, 0);
+    return enter(c, 4, EVENT_TRAP);
 }
 
 enum exc op_hlt(struct cpu *c, const struct insn *i)
@@ -131,7 +139,7 @@ enum exc op_popf(struct cpu *c, const struct insn *i)
     if (e)
         return e;
     uint32_t image = (uint32_t)value & ~(uint32_t)FLAG_RF;
-    uint32_t mask = popf_mask(c, i->opsize), before = c->flags;
+    uint32_t mask = popf_mask(c, i->opsize);
     if (is_virtual) {
         bool wants_if = (image & FLAG_IF) != 0;
         if ((image & FLAG_TF) || (wants_if && (c->flags & FLAG_VIP)))
@@ -141,7 +149,6 @@ enum exc op_popf(struct cpu *c, const struct insn *i)
     }
     cpu_add_sp(c, i->opsize);
     cpu_merge_rflags(c, image, mask);
-    if (c->flags & ~before & FLAG_IF)
-        cpu_attention(c);
+    cpu_recheck_events(c);
     return EXC_NONE;
 }

@@ -7,6 +7,9 @@
 #include "base/bytes.h"
 #include "cpu/access.h"
 
+/* The flags that exist (SDM vol. 1 3.4.3). */
+#define FLAGS_DEFINED 0x3f7fd7u
+
 /* Types of system descriptors (SDM vol. 3A table 3-2). */
 enum {
     TYPE_TSS16 = 1,
@@ -214,6 +217,14 @@ static inline void cpu_set_zf(struct cpu *c, bool zf)
 {
     uint32_t f = cpu_rflags(c);
     cpu_set_arith(c, zf ? f | FLAG_ZF : f & ~(uint32_t)FLAG_ZF);
+}
+
+/* IF or NMI blocking may have changed: leave the loop when an interrupt that
+ * waits can now be taken. */
+static inline void cpu_recheck_events(struct cpu *c)
+{
+    if (c->nmi_pending || (c->intr && (c->flags & FLAG_IF)))
+        cpu_attention(c);
 }
 
 static inline enum exc cpu_gp0(struct cpu *c)

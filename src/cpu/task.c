@@ -254,7 +254,7 @@ static void load_registers(struct cpu *c, const struct task_image *t)
     c->cpl = is_v86 ? 3 : t->seg[SEG_CS] & 3;
     c->cr0 |= CR0_TS;
     c->dr[7] &= ~0x155ULL; /* L0..L3 and LE (SDM vol. 3B 17.2.4) */
-    cpu_set_rflags(c, t->flags);
+    cpu_set_rflags(c, t->flags & FLAGS_DEFINED);
 }
 
 static enum exc push_error(struct cpu *c, const struct task_image *t,
