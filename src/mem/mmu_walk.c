@@ -62,10 +62,11 @@ static uint64_t entry_load(struct mmu *m, const struct walk *w,
                            const struct entry *e)
 {
     uint64_t v = 0;
-    if (e->from.host)
-        __builtin_memcpy(&v, e->from.host + e->paddr % PAGE_BYTES,
-                         w->entry_bytes);
-    else if (!w->is_peek || !e->from.mmio)
+    if (e->from.host) {
+        const uint8_t *at = e->from.host + e->paddr % PAGE_BYTES;
+        return w->entry_bytes == 4 ? load_le32(at) : load_le64(at);
+    }
+    if (!w->is_peek || !e->from.mmio)
         phys_read(m->phys, e->paddr, &v, w->entry_bytes);
     return v;
 }
