@@ -160,6 +160,46 @@ static void polarity_is_kept_and_changes_nothing(void **state)
     assert_int_equal(f->sent, 1);
 }
 
+struct pair {
+    struct lapic *l;
+    struct ioapic *io;
+};
+
+static bool pair_send(void *context, const struct lapic_message *m)
+{
+    struct pair *p = context;
+    return lapic_receive(p->l, m);
+}
+
+static void pair_eoi(void *context, uint8_t vector)
+{
+    struct pair *p = context;
+    ioapic_eoi(p->io, vector);
+}
+
+static void local_apic_eoi_reaches_the_level_entry(void **state)
+{
+    static const struct lapic_wires wires = {.eoi = pair_eoi};
+    struct fix *f = *state;
+    struct pair p;
+    uint32_t svr = 0x1ff, zero = 0;
+    p.l = lapic_new(f->t.bus, &wires, &p);
+    p.io = ioapic_new(f->t.bus, pair_send, &p);
+    phys_write(f->t.phys, 0xfee000f0, &svr, 4);
+    put(f, 0x10 + 2 * 10, 0x8051);
+    ioapic_set_pin(p.io, 10, true);
+    assert_int_equal(lapic_acknowledge(p.l), 0x51);
+    assert_false(lapic_intr(p.l));
+    phys_write(f->t.phys, 0xfee000b0, &zero, 4);
+    assert_int_equal(lapic_acknowledge(p.l), 0x51); /* still asserted */
+    ioapic_set_pin(p.io, 10, false);
+    phys_write(f->t.phys, 0xfee000b0, &zero, 4);
+    assert_false(lapic_intr(p.l));
+    assert_int_equal(get(f, 0x10 + 2 * 10), 0x8051);
+    ioapic_free(p.io);
+    lapic_free(p.l);
+}
+
 static void state_survives_save_and_hostile_loads(void **state)
 {
     struct fix *f = *state;
@@ -184,6 +224,7 @@ int main(void)
         T(refused_level_message_leaves_no_remote_irr),
         T(nmi_and_extint_modes_are_edges),
         T(polarity_is_kept_and_changes_nothing),
+        T(local_apic_eoi_reaches_the_level_entry),
         T(state_survives_save_and_hostile_loads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
