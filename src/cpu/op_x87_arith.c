@@ -165,15 +165,16 @@ static void compare_result(struct cpu *c, unsigned status, enum outcome to)
     cpu_set_arith(c, flags);
 }
 
-/* Commit a comparison that raised what h says and pop. With an unmasked
- * exception nothing is compared and nothing popped. */
+/* Commit a comparison and pop. With an unmasked exception the outcome is
+ * stored all the same, as on Intel's CPUs, but nothing is popped. */
 static void compare_finish(struct cpu *c, const struct insn *i,
                            unsigned status, enum outcome to, unsigned pops)
 {
-    x87_commit(c, i, status & ~X87_C1, X87_C1);
+    unsigned c1 = to == TO_STATUS || (status & X87_SF) ? X87_C1 : 0;
+    x87_commit(c, i, status & ~(unsigned)X87_C1, c1);
+    compare_result(c, status, to);
     if (x87_unmasked(c, status & (X87_IE | X87_DE)))
         return;
-    compare_result(c, status, to);
     while (pops--)
         x87_pop(c);
 }
@@ -564,17 +565,20 @@ static enum exc partial_remainder(struct cpu *c, const struct insn *i,
     struct f80 v;
     enum exc e;
 
-    if (!x87_two_operands(c, i, &e))
+    if (!x87_two_operands(c, i, &e)) {
+        x87_clear_c2(c, e);
         return e;
+    }
     struct f80 a = x87_get(c, 0), b = x87_get(c, 1);
     bool is_special = remainder_special(a, b, &v, &status);
     if (x87_unmasked(c, status)) {
-        x87_commit(c, i, status, X87_C1);
+        x87_commit(c, i, status, X87_C1 | X87_C2);
         return EXC_NONE;
     }
     if (!is_special)
         v = remainder_finite(c, a, b, is_nearest, &status);
-    x87_commit(c, i, status, X87_CC);
+    x87_commit(c, i, status,
+               f80_classify(v) >= F80_QNAN ? X87_C1 | X87_C2 : X87_CC);
     x87_set(c, 0, v);
     return EXC_NONE;
 }

@@ -45,7 +45,7 @@ enum exc op_ffree(struct cpu *c, const struct insn *i)
     enum exc e = x87_enter(c);
     if (e)
         return e;
-    x87_commit(c, i, 0, 0);
+    x87_commit(c, i, 0, X87_C1);
     c->x87.valid &= (uint8_t)~(1u << x87_slot(c, i->dst));
     return EXC_NONE;
 }

@@ -77,7 +77,7 @@ static enum exc load_odd(struct cpu *c, const struct insn *i, const void *raw)
     else
         x87_host_ld_f64(&h);
     x87_commit(c, i, h.status, X87_C1);
-    if (!x87_unmasked(c, h.status & (X87_IE | X87_DE)))
+    if (!x87_unmasked(c, h.status & X87_IE)) /* DE: pushed all the same */
         x87_push(c, (struct f80){h.a_mantissa, h.a_exponent});
     return EXC_NONE;
 }
@@ -305,17 +305,15 @@ enum exc op_fstp(struct cpu *c, const struct insn *i)
                              : store_register(c, i, true);
 }
 
-/* D9 D8+i: FSTP that raises no stack underflow. */
+/* D9 D8+i: FSTP that raises no stack underflow; an empty ST(0) is popped only. */
 enum exc op_fstpnce(struct cpu *c, const struct insn *i)
 {
     enum exc e = x87_enter(c);
     if (e)
         return e;
-    bool was_empty = x87_is_empty(c, 0);
     x87_commit(c, i, 0, X87_C1);
-    x87_set(c, i->dst, x87_get(c, 0));
-    if (was_empty)
-        c->x87.valid &= (uint8_t)~(1u << x87_slot(c, i->dst));
+    if (!x87_is_empty(c, 0))
+        x87_set(c, i->dst, x87_get(c, 0));
     x87_pop(c);
     return EXC_NONE;
 }
@@ -430,7 +428,7 @@ static enum exc move_if(struct cpu *c, const struct insn *i, bool condition)
             x87_set(c, 0, X87_INDEFINITE);
         return EXC_NONE;
     }
-    x87_commit(c, i, 0, X87_C1);
+    x87_commit(c, i, 0, 0);
     if (condition)
         x87_set(c, 0, x87_get(c, st));
     return EXC_NONE;

@@ -47,6 +47,21 @@ static bool nan_of_two(struct f80 a, struct f80 b, struct f80 *v,
     return false;
 }
 
+/* Commit an outcome; false when an unmasked exception found in the operands
+ * keeps the function from being computed. */
+static bool commit(struct cpu *c, const struct insn *i, unsigned status,
+                   unsigned codes)
+{
+    const unsigned early = X87_IE | X87_DE | X87_ZE;
+
+    if (x87_unmasked(c, status & early)) {
+        x87_commit(c, i, status & early, codes);
+        return false;
+    }
+    x87_commit(c, i, status, codes);
+    return true;
+}
+
 /* ---- trigonometric functions of ST(0) --------------------------------------- */
 
 struct trig {
@@ -124,16 +139,17 @@ static enum exc trig_one(struct cpu *c, const struct insn *i,
 {
     enum exc e;
 
-    if (!x87_one_operand(c, i, &e))
+    if (!x87_one_operand(c, i, &e)) {
+        x87_clear_c2(c, e);
         return e;
+    }
     struct f80 x = x87_get(c, 0);
     if (is_out_of_range(x)) {
         x87_commit(c, i, X87_C2, X87_C1 | X87_C2);
         return EXC_NONE;
     }
     struct trig t = trig_value(x, want, c->x87.control);
-    x87_commit(c, i, t.status, X87_C1 | X87_C2);
-    if (!x87_unmasked(c, t.status & (X87_IE | X87_DE)))
+    if (commit(c, i, t.status, X87_C1 | X87_C2))
         x87_set(c, 0, want == TRIG_SIN ? t.sin : t.cos);
     return EXC_NONE;
 }
@@ -160,6 +176,7 @@ static enum exc trig_two(struct cpu *c, const struct insn *i,
             x87_set(c, 0, X87_INDEFINITE);
             x87_push(c, X87_INDEFINITE);
         }
+        x87_clear_c2(c, EXC_NONE);
         return EXC_NONE;
     }
     struct f80 x = x87_get(c, 0);
@@ -168,8 +185,7 @@ static enum exc trig_two(struct cpu *c, const struct insn *i,
         return EXC_NONE;
     }
     struct trig t = trig_value(x, want, c->x87.control);
-    x87_commit(c, i, t.status, X87_C1 | X87_C2);
-    if (x87_unmasked(c, t.status & (X87_IE | X87_DE)))
+    if (!commit(c, i, t.status, X87_C1 | X87_C2))
         return EXC_NONE;
     bool is_nan = f80_classify(t.tan) >= F80_QNAN;
     x87_set(c, 0, want == TRIG_TAN ? t.tan : t.sin);
@@ -213,6 +229,7 @@ static struct f80 exp2m1_value(struct f80 x, uint16_t control,
     if ((x.exponent & 0x7fff) >= 0x3fff) {
         if (x.exponent == 0xbfff && x.mantissa == X87_INTEGER)
             x.exponent = 0xbffe; /* -1: -0.5 */
+        *status |= X87_PE; /* as Intel's CPUs, for exact results too */
         return x;
     }
     return wide_round(wide_exp2m1(x), true, control, status);
@@ -226,8 +243,7 @@ enum exc op_f2xm1(struct cpu *c, const struct insn *i)
     if (!x87_one_operand(c, i, &e))
         return e;
     struct f80 v = exp2m1_value(x87_get(c, 0), c->x87.control, &status);
-    x87_commit(c, i, status, X87_C1);
-    if (!x87_unmasked(c, status & (X87_IE | X87_DE)))
+    if (commit(c, i, status, X87_C1))
         x87_set(c, 0, v);
     return EXC_NONE;
 }
@@ -256,8 +272,7 @@ static enum exc pair(struct cpu *c, const struct insn *i, pair_fn *f)
     struct f80 x = x87_get(c, 0), y = x87_get(c, 1);
     if (!nan_of_two(x, y, &v, &status))
         v = f(y, x, c->x87.control, &status);
-    x87_commit(c, i, status, X87_C1);
-    if (x87_unmasked(c, status & (X87_IE | X87_DE | X87_ZE)))
+    if (!commit(c, i, status, X87_C1))
         return EXC_NONE;
     x87_set(c, 1, v);
     x87_pop(c);
@@ -340,6 +355,7 @@ static struct f80 ylog2_value(struct f80 y, struct f80 x, uint16_t control,
     struct wide r = wide_ylog2(y, wide_from_f80(x), &is_exact);
     if (!r.m)
         return with_sign(f80_zero, f80_sign(y));
+    *status |= X87_PE; /* as Intel's CPUs, for exact results too */
     return wide_round(r, !is_exact, control, status);
 }
 
@@ -348,7 +364,7 @@ enum exc op_fyl2x(struct cpu *c, const struct insn *i)
     return pair(c, i, ylog2_value);
 }
 
-/* For x <= -1, which the SDM leaves undefined, the result is invalid. */
+/* The SDM leaves the result undefined for x <= -1: x, as on Intel's CPUs. */
 static struct f80 ylog2p1_value(struct f80 y, struct f80 x, uint16_t control,
                                 unsigned *status)
 {
@@ -361,11 +377,15 @@ static struct f80 ylog2p1_value(struct f80 y, struct f80 x, uint16_t control,
         *status |= denormal_status(y, x);
         return with_sign(f80_zero, sign);
     }
-    if (f80_sign(x) && (x.exponent & 0x7fff) >= 0x3fff)
+    if (f80_sign(x) && cx == F80_INFINITY)
         return invalid(status);
     if (cx == F80_INFINITY)
         return cy == F80_ZERO ? invalid(status) : infinity(f80_sign(y));
     *status |= denormal_status(y, x);
+    if (f80_sign(x) && (x.exponent & 0x7fff) >= 0x3fff) {
+        *status |= X87_PE;
+        return x;
+    }
     if (cy == F80_ZERO || cy == F80_INFINITY)
         return with_sign(y, sign);
     return wide_round(wide_ylog2p1(y, x), true, control, status);

@@ -45,7 +45,7 @@ x87_host_fn x87_host_scale;
  * forbids the store. */
 x87_host_fn x87_host_st_f32, x87_host_st_f64, x87_host_st_i16,
     x87_host_st_i32, x87_host_st_i64;
-/* Load mem; an unmasked exception leaves a unchanged. */
+/* Load mem; an unmasked invalid operation leaves a unchanged. */
 x87_host_fn x87_host_ld_f32, x87_host_ld_f64;
 
 #endif

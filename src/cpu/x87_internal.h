@@ -103,6 +103,13 @@ bool x87_stack_fault(struct cpu *c, const struct insn *i, bool is_overflow);
 bool x87_one_operand(struct cpu *c, const struct insn *i, enum exc *e);
 bool x87_two_operands(struct cpu *c, const struct insn *i, enum exc *e);
 
+/* The instructions that report in C2 clear it on a stack fault too. */
+static inline void x87_clear_c2(struct cpu *c, enum exc e)
+{
+    if (!e)
+        c->x87.status &= (uint16_t)~X87_C2;
+}
+
 /* The NaN that two operands with at least one NaN give: the QNaN of a QNaN and
  * an SNaN, else the larger significand, else the positive one; adds IE to
  * *status for an SNaN (SDM vol. 1 table 4-7). */
