@@ -7,18 +7,19 @@ WARN = -Wall -Wextra -Werror -Wshadow -Wundef -Wstrict-prototypes \
        -Wmissing-prototypes -Wwrite-strings -Wimplicit-fallthrough -Wvla
 CFLAGS_ALL = -std=c17 $(WARN) $(OPT) -g -ffp-contract=off -fno-strict-aliasing \
        -D_GNU_SOURCE -Isrc -I. -MMD -MP $(SANITIZE) $(CFLAGS)
-LIBS = -lZydis -llmdb -lzstd -lxxhash -ljansson -lpng -llua5.4 -lpthread -lm
+LIBS = -lZydis -llmdb -lzstd -lz -lxxhash -ljansson -lpng -llua5.4 -lpthread -lm
 INCLUDES_LUA = -I/usr/include/lua5.4
 
 CORE_DIRS = src/base src/mem src/cpu src/jit src/dev src/board
-CORE_SRC  = $(sort $(wildcard $(addsuffix /*.c,$(CORE_DIRS))))
+CORE_SRC  = $(sort $(wildcard $(addsuffix /*.c,$(CORE_DIRS)) \
+                              $(addsuffix /*.S,$(CORE_DIRS))))
 HOST_SRC  = $(sort $(wildcard src/host/*.c))
 OUTER_SRC = $(sort $(wildcard replay/*.c analysis/*.c))
 CLI_SRC   = $(sort $(wildcard src/cli/*.c))
 TEST_SRC  = $(sort $(wildcard tests/test_*.c))
 TEST_LIB  = $(sort $(wildcard tests/lib_*.c))
 
-obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+obj = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 CORE_LIB  = $(BUILD)/librelive-core.a
 HOST_LIB  = $(BUILD)/librelive-host.a
 OUTER_LIB = $(BUILD)/librelive-outer.a
@@ -30,6 +31,10 @@ all: $(BUILD)/relive
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(INCLUDES_LUA) -c $< -o $@
+
+$(BUILD)/obj/%.o: %.S
+	@mkdir -p $(@D)
+	$(CC) -MMD -MP -c $< -o $@
 
 define make_archive
 	@mkdir -p $(@D)
