@@ -1,5 +1,7 @@
 #include "board/config.h"
 
+#include "cpu/model.h"
+
 #include <jansson.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -54,7 +56,7 @@ void machine_config_init(struct machine_config *c)
     c->cpu_mhz = 1000;
     c->boot = 'c';
     c->rtc_seconds = 946684800; /* 2000-01-01 00:00:00 */
-    (void)snprintf(c->cpu, sizeof c->cpu, "default");
+    (void)snprintf(c->cpu, sizeof c->cpu, CPU_MODEL_DEFAULT);
 }
 
 bool machine_config_check(const struct machine_config *c, struct error *err)
