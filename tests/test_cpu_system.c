@@ -555,6 +555,20 @@ static void inner_stack_in_long_mode_has_a_null_ss(void **state)
     assert_int_equal(c->r[REG_RSP], STACK3);
 }
 
+static void full_inner_stack_names_its_selector(void **state)
+{
+    struct world *w = *state;
+    protected(w);
+    descriptor(w, SEL_DOWN, 0, 0xf, 0x92, 4); /* 16 bytes */
+    put(w, TSS + 4, 0x10, 4);
+    put(w, TSS + 8, SEL_DOWN, 2);
+    to_ring3(w, 2);
+    assert_int_equal(run_imm(w, op_int, 0x80), EXC_SS);
+    assert_int_equal(w->c.exc_error, SEL_DOWN);
+    assert_int_equal(w->c.r[REG_RSP], STACK3);
+    assert_int_equal(w->c.cpl, 3);
+}
+
 /* ---- virtual-8086 --------------------------------------------------------------- */
 
 static void iret_enters_v86_and_a_fault_leaves_it(void **state)
@@ -962,6 +976,7 @@ int main(void)
         TEST(long_mode_frames_are_aligned_and_complete),
         TEST(ist_replaces_the_stack),
         TEST(inner_stack_in_long_mode_has_a_null_ss),
+        TEST(full_inner_stack_names_its_selector),
         TEST(iret_enters_v86_and_a_fault_leaves_it),
         TEST(vme_redirects_int_n_and_virtualises_if),
         TEST(sti_with_vip_faults),

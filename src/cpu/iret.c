@@ -37,7 +37,6 @@ static uint32_t iret_mask(const struct cpu *c, unsigned bytes)
 
 static void iret_done(struct cpu *c)
 {
-    c->nmi_blocked = false;
     cpu_recheck_events(c);
 }
 
@@ -153,6 +152,7 @@ enum exc op_iret(struct cpu *c, const struct insn *i)
 {
     uint64_t f[3];
     unsigned bytes = i->opsize;
+    c->nmi_blocked = false; /* even when IRET faults (SDM vol. 3C 27.2.3) */
     if (cpu_is_real(c))
         return iret_real(c, bytes);
     if (cpu_is_v86(c))

@@ -313,11 +313,14 @@ enum exc op_mov_from_segment(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* A 32- or 64-bit push of a selector writes only 16 bits on the processors of
- * this family; the slot's other bytes keep what they held (SDM vol. 2B PUSH). */
+/* A 32-bit push of a selector writes only 16 bits on the processors of this
+ * family: the slot's upper half keeps what it held. A 64-bit one is
+ * zero-extended (SDM vol. 2B PUSH). */
 enum exc op_push_segment(struct cpu *c, const struct insn *i)
 {
     uint64_t sp = (c->r[REG_RSP] - i->opsize) & c->sp_mask;
+    if (i->opsize == 8)
+        return cpu_push(c, c->seg[i->dst].selector, 8);
     enum exc e = cpu_write(c, SEG_SS, sp, &c->seg[i->dst].selector, 2);
     if (e)
         return e;

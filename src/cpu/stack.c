@@ -50,6 +50,7 @@ enum exc stack_from_tss(struct cpu *c, unsigned cpl, struct stack *out)
     if (e)
         return e;
     *out = stack_of(ss, sp, cpl);
+    out->error = selector & 0xfffc;
     return EXC_NONE;
 }
 
@@ -87,7 +88,7 @@ static enum exc stack_span(struct cpu *c, const struct stack *s,
                                    SEG_ATTR_WRITABLE)) ==
                         (SEG_ATTR_P | SEG_ATTR_WRITABLE);
     if (!writable || !segment_covers(&s->ss, offset, bytes))
-        return cpu_fault(c, EXC_SS, 0);
+        return cpu_fault(c, EXC_SS, s->error);
     *linear = (uint32_t)(offset + s->ss.base);
     return EXC_NONE;
 }
@@ -97,9 +98,10 @@ static unsigned stack_access(const struct stack *s)
     return s->cpl == 3 ? ACCESS_WRITE : ACCESS_WRITE | ACCESS_SYSTEM;
 }
 
-static enum exc as_stack_fault(struct cpu *c, enum exc e)
+static enum exc as_stack_fault(struct cpu *c, const struct stack *s,
+                               enum exc e)
 {
-    return e == EXC_GP ? cpu_fault(c, EXC_SS, 0) : e;
+    return e == EXC_GP ? cpu_fault(c, EXC_SS, s->error) : e;
 }
 
 /* The frame wraps inside its segment: slot by slot, checked first. */
@@ -119,7 +121,7 @@ static enum exc push_wrapped(struct cpu *c, const struct stack *s,
                 e = mmu_write(&c->mmu, linear, &values[k], bytes,
                               stack_access(s));
             if (e)
-                return as_stack_fault(c, e);
+                return as_stack_fault(c, s, e);
         }
     }
     return EXC_NONE;
@@ -140,7 +142,7 @@ enum exc stack_push(struct cpu *c, struct stack *s, const uint64_t *values,
         e = stack_span(c, s, start, total, &linear);
         if (!e)
             e = mmu_write(&c->mmu, linear, frame, total, stack_access(s));
-        e = as_stack_fault(c, e);
+        e = as_stack_fault(c, s, e);
     }
     if (!e)
         s->sp = (s->sp & ~s->mask) | start;

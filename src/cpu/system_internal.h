@@ -139,6 +139,7 @@ struct stack {
     uint64_t mask;
     uint8_t cpl;
     bool is_long;  /* flat 64-bit addresses */
+    uint16_t error; /* error code of #SS: the selector of an inner stack */
 };
 struct stack stack_current(const struct cpu *c);
 struct stack stack_of(struct segment ss, uint64_t sp, unsigned cpl);
@@ -147,7 +148,7 @@ enum exc stack_from_tss(struct cpu *c, unsigned cpl, struct stack *out);
 /* IA-32e: RSP0..2 by ring, or IST slot 1..7 when ist is not 0. */
 enum exc stack_from_tss64(struct cpu *c, unsigned cpl, unsigned ist,
                           struct stack *out);
-/* Push values[0] first. All or nothing. #SS(0) outside the segment. */
+/* Push values[0] first. All or nothing. #SS(s->error) outside the segment. */
 enum exc stack_push(struct cpu *c, struct stack *s, const uint64_t *values,
                     unsigned count, unsigned bytes);
 /* Make s the stack. The caller updates mode afterwards. */
