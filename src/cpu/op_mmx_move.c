@@ -222,8 +222,8 @@ static enum exc convert(struct cpu *c, convert_fn *f, union xmm *v)
     return EXC_NONE;
 }
 
-/* XMM from two integers of MMX or memory. The memory form of CVTPI2PD leaves the
- * x87 state alone (SDM vol. 2A CVTPI2PD). */
+/* XMM from two integers of MMX or memory. The memory forms leave the x87 state
+ * alone (SDM vol. 2A CVTPI2PD; CPUs do so for CVTPI2PS too). */
 static enum exc to_xmm(struct cpu *c, const struct insn *i, convert_fn *f,
                        bool is_double)
 {
@@ -242,7 +242,7 @@ static enum exc to_xmm(struct cpu *c, const struct insn *i, convert_fn *f,
     e = convert(c, f, &v);
     if (e)
         return e;
-    if (!is_memory || !is_double)
+    if (!is_memory)
         mmx_touch(c);
     c->xmm[i->dst & 15].u64[0] = v.u64[0];
     if (is_double)
