@@ -47,12 +47,14 @@ static void on_pic_intr(void *board, bool intr)
     lapic_set_lint(m->lapic, 0, intr);
 }
 
-/* ISA line 0 arrives at IOAPIC pin 2, as the MADT's override says. */
+/* ISA line 0 arrives at IOAPIC pin 2, as the MADT's override says; line 2 is the
+ * PIC's cascade and goes nowhere else. */
 static void on_irq_line(void *board, unsigned line, bool level)
 {
     struct machine *m = board;
     pic_set_line(m->pic, line, level);
-    ioapic_set_pin(m->ioapic, line == 0 ? 2 : line, level);
+    if (line != 2)
+        ioapic_set_pin(m->ioapic, line == 0 ? 2 : line, level);
 }
 
 static void on_hpet_legacy(void *context, bool on)
@@ -224,7 +226,8 @@ static void fill_cmos(struct machine *m, const struct i440fx_memory *memory)
         ext = 63 * 1024;
     if (above16 > 0xffff)
         above16 = 0xffff;
-    uint8_t floppy_type = m->block[MACHINE_BLOCK_FLOPPY] ? 4 : 0;
+    const struct block *floppy = m->block[MACHINE_BLOCK_FLOPPY];
+    unsigned floppy_type = floppy ? floppy_cmos_type(block_sectors(floppy)) : 0;
     static const struct {
         char boot;
         uint8_t order, third; /* 1 floppy, 2 disk, 3 CD */
@@ -331,7 +334,7 @@ static void attach_media(struct machine *m, const struct machine_media *media)
     m->block[MACHINE_BLOCK_CDROM] = media->cdrom;
     m->block[MACHINE_BLOCK_FLOPPY] = media->floppy;
     ide_set_cdrom(m->ide, media->cdrom);
-    floppy_set_media(m->fdc, media->floppy);
+    floppy_set_media(m->fdc, 0, media->floppy);
     memcpy(m->medium[0], m->config.cdrom, MACHINE_PATH);
     memcpy(m->medium[1], m->config.floppy, MACHINE_PATH);
 }

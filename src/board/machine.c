@@ -143,7 +143,7 @@ static bool change_medium(struct machine *m, unsigned drive, const char *path,
     if (drive == 0)
         ide_set_cdrom(m->ide, fresh);
     else
-        floppy_set_media(m->fdc, fresh);
+        floppy_set_media(m->fdc, 0, fresh);
     block_free(m->block[index]);
     m->block[index] = fresh;
     memset(m->medium[drive], 0, MACHINE_PATH);

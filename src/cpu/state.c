@@ -186,11 +186,12 @@ void cpu_save(const struct cpu *c, struct writer *w)
 static bool check_loaded(struct cpu *c, struct error *err)
 {
     if (c->cpl > 3 || c->x87.top > 7 || c->shadow > 2 ||
-        c->r[REG_ZERO] != 0 || (c->flags & FLAGS_ARITH))
+        c->r[REG_ZERO] != 0 || (c->flags & FLAGS_ARITH) ||
+        (c->mxcsr & ~0xffffu))
         return error_set(err, ERR_INPUT,
                          "CPU state: expected CPL 0..3, x87 top 0..7, shadow "
-                         "0..2, found %u, %u, %u",
-                         c->cpl, c->x87.top, c->shadow);
+                         "0..2, MXCSR 0..ffff, found %u, %u, %u, %x",
+                         c->cpl, c->x87.top, c->shadow, c->mxcsr);
     return true;
 }
 
