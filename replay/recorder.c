@@ -161,6 +161,21 @@ static void take_digest(struct recorder *r)
     r->last = (struct checkpoint){.tick = d.tick, .insns = d.insns};
 }
 
+/* machine_run(), but what it stops at is always the arrival at a tick, which is
+ * where replay stops too. A requested stop may leave the machine inside a tick,
+ * after timers of that tick have fired: an event injected there would come
+ * before them in replay. So the machine goes on to the next tick. */
+static enum stop_reason run_exactly(struct machine *m, uint64_t until)
+{
+    enum stop_reason reason = machine_run(m, until);
+    if (reason != STOP_REQUEST)
+        return reason;
+    do
+        reason = machine_run(m, machine_tick(m) + 1);
+    while (reason == STOP_REQUEST);
+    return reason == STOP_TICK ? STOP_REQUEST : reason;
+}
+
 enum stop_reason recorder_run(struct recorder *r, uint64_t until_tick)
 {
     for (;;) {
@@ -169,7 +184,7 @@ enum stop_reason recorder_run(struct recorder *r, uint64_t until_tick)
         uint64_t next = checkpoint_next(machine_tick(r->machine));
         if (next > until_tick)
             next = until_tick;
-        enum stop_reason reason = machine_run(r->machine, next);
+        enum stop_reason reason = run_exactly(r->machine, next);
         uint64_t tick = machine_tick(r->machine);
         bool goes_on = reason == STOP_TICK || reason == STOP_REQUEST;
         if (goes_on &&

@@ -204,6 +204,9 @@ static bool create_environment(struct store *s, struct error *err)
         !(code = mdb_env_set_mapsize(s->env, s->map_bytes)) &&
         !(code = mdb_env_open(s->env, s->path, 0, 0666)))
         code = create_databases(s);
+    /* The names of the files must survive a power loss as well. */
+    if (!code && fsync(s->lock_fd) != 0)
+        code = errno;
     return code ? store_fail(s, code, "creating the store", err) : true;
 }
 
