@@ -77,6 +77,7 @@ static const struct field cpu_fields[] = {
     FIELD_U16(struct cpu, x87.cs),
     FIELD_U16(struct cpu, x87.ds),
     FIELD_BOOL(struct cpu, ferr),
+    FIELD_BOOL(struct cpu, x87_ignne),
 };
 
 bool cpu_init(struct cpu *c, struct phys *phys, const struct cpu_model *model,
@@ -166,6 +167,7 @@ void cpu_reset(struct cpu *c)
     c->x87.control = 0x40;
     c->x87.valid = 0xff;
     c->ferr = false;
+    c->x87_ignne = false;
     update_all(c);
 }
 

@@ -18,11 +18,11 @@ static enum exc x87_report(struct cpu *c)
         c->ferr = true;
         if (c->board.ferr)
             c->board.ferr(c->board.context, true);
-        cpu_attention(c);
     }
-    if (c->intr && (c->flags & FLAG_IF) && !c->shadow)
-        return EXC_REP_BREAK;
-    return EXC_NONE;
+    if (!c->intr || !(c->flags & FLAG_IF) || c->shadow)
+        return EXC_NONE;
+    cpu_attention(c);
+    return EXC_REP_BREAK;
 }
 
 enum exc x87_enter(struct cpu *c)
