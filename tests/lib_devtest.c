@@ -42,7 +42,7 @@ void devtest_init(struct devtest *t)
 {
     *t = (struct devtest){0};
     struct error err = {0};
-    t->phys = phys_new(1 << 20, &err);
+    t->phys = phys_new(8 << 20, &err);
     assert_non_null(t->phys);
     uint32_t ram = phys_add_memory(t->phys, "ram", 65536, false);
     phys_map_memory(t->phys, 0, 65536, ram, PHYS_READ | PHYS_WRITE);
