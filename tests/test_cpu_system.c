@@ -952,6 +952,143 @@ static void sti_and_mov_ss_open_a_shadow(void **state)
     assert_int_equal(w->c.limit, 0);
 }
 
+/* ---- through the decoder and the run loop ----------------------------------------- */
+
+/* Real mode at 0:7000h with these bytes; vector v goes to 0:(6000h + v * 16),
+ * where a HLT stands. */
+static void real_code(struct world *w, const uint8_t *code, unsigned bytes)
+{
+    struct cpu *c = &w->c;
+    for (unsigned v = 0; v < 256; v++) {
+        put(w, v * 4, 0x6000 + v * 16, 4);
+        put(w, 0x6000 + v * 16, 0xf4, 1);
+    }
+    c->idtr = (struct table_register){0, 0x3ff};
+    phys_write(w->phys, 0x7000, code, bytes);
+    for (unsigned s = 0; s < SEG_COUNT; s++)
+        cpu_set_real_segment(c, s, 0);
+    c->r[REG_RSP] = 0x5000;
+    c->r[REG_RIP] = 0x7000;
+}
+
+static void run_until_halt(struct world *w)
+{
+    for (unsigned k = 0; k < 20 && !w->c.halted; k++)
+        cpu_run(&w->c, 1000);
+    assert_true(w->c.halted);
+}
+
+static void int_and_iret_retire_once_each(void **state)
+{
+    static const uint8_t code[] = {0xcd, 0x21, 0xf4};
+    struct world *w = *state;
+    real_code(w, code, sizeof code);
+    put(w, 0x6000 + 0x21 * 16, 0xcf, 1);
+    run_until_halt(w);
+    assert_int_equal(w->c.r[REG_RIP], 0x7003);
+    assert_int_equal(w->c.tick, 3);
+}
+
+static void interrupt_after_sti_waits_for_one_instruction(void **state)
+{
+    static const uint8_t code[] = {0xfb, 0x90, 0x90, 0xf4};
+    struct world *w = *state;
+    real_code(w, code, sizeof code);
+    w->c.intr = true;
+    run_until_halt(w);
+    assert_int_equal(w->c.r[REG_RIP], 0x6000 + 0x20 * 16 + 1);
+    assert_int_equal(get(w, 0x5000 - 6, 2), 0x7002);
+}
+
+static void interrupt_after_mov_ss_waits_for_one_instruction(void **state)
+{
+    static const uint8_t code[] = {0x8e, 0xd0, 0x90, 0x90, 0xf4};
+    struct world *w = *state;
+    real_code(w, code, sizeof code);
+    cpu_set_rflags(&w->c, FLAG_IF | 2);
+    w->c.shadow = 1; /* so that MOV SS comes first */
+    w->c.intr = true;
+    run_until_halt(w);
+    assert_int_equal(get(w, 0x5000 - 6, 2), 0x7003);
+}
+
+static void trap_flag_traps_behind_the_instruction(void **state)
+{
+    static const uint8_t code[] = {0x90, 0x90};
+    struct world *w = *state;
+    real_code(w, code, sizeof code);
+    cpu_set_rflags(&w->c, FLAG_TF | 2);
+    run_until_halt(w);
+    assert_int_equal(w->c.r[REG_RIP], 0x6000 + 16 + 1);
+    assert_int_equal(get(w, 0x5000 - 6, 2), 0x7001);
+    assert_int_equal(w->c.dr[6] & 0x4000, 0x4000);
+}
+
+static void int_n_under_the_trap_flag_does_not_trap(void **state)
+{
+    static const uint8_t code[] = {0xcd, 0x21};
+    struct world *w = *state;
+    real_code(w, code, sizeof code);
+    cpu_set_rflags(&w->c, FLAG_TF | 2);
+    run_until_halt(w);
+    assert_int_equal(w->c.r[REG_RIP], 0x6000 + 0x21 * 16 + 1);
+}
+
+static void absent_instructions_are_undefined(void **state)
+{
+    static const uint8_t codes[][3] = {{0x0f, 0x0b, 0xf4},  /* UD2 */
+                                       {0x0f, 0xaa, 0xf4},  /* RSM */
+                                       {0x0f, 0x01, 0xc8},  /* MONITOR */
+                                       {0x0f, 0x01, 0xd0},  /* XGETBV */
+                                       {0x0f, 0x05, 0xf4}}; /* SYSCALL */
+    struct world *w = *state;
+    for (unsigned k = 0; k < sizeof codes / sizeof codes[0]; k++) {
+        real_code(w, codes[k], 3);
+        w->c.halted = false;
+        run_until_halt(w);
+        assert_int_equal(w->c.r[REG_RIP], 0x6000 + 6 * 16 + 1);
+        assert_int_equal(get(w, 0x5000 - 6, 2), 0x7000);
+    }
+}
+
+static void rep_outs_can_stop_between_iterations(void **state)
+{
+    static const uint8_t code[] = {0xf3, 0x6e, 0xf4};
+    struct world *w = *state;
+    struct cpu *c = &w->c;
+    real_code(w, code, sizeof code);
+    c->r[REG_RCX] = 10;
+    cpu_run(c, 4);
+    assert_int_equal(c->tick, 4);
+    assert_int_equal(c->r[REG_RIP], 0x7000);
+    assert_int_equal(c->r[REG_RCX], 6);
+    run_until_halt(w);
+    assert_int_equal(c->tick, 11);
+    assert_int_equal(c->tick - c->skew, 2);
+    assert_int_equal(w->port_count, 10);
+}
+
+/* The way a boot loader enters protected mode, in bytes. */
+static void mode_switch_by_instructions(void **state)
+{
+    static const uint8_t code[] = {
+        0x0f, 0x20, 0xc0,             /* mov eax, cr0 */
+        0x0c, 0x01,                   /* or al, 1 */
+        0x0f, 0x22, 0xc0,             /* mov cr0, eax */
+        0xea, 0x0d, 0x70, CODE0, 0,   /* jmp CODE0:700Dh */
+        0xb8, DATA0, 0, 0, 0,         /* mov eax, DATA0 */
+        0x8e, 0xd8,                   /* mov ds, eax */
+        0xa1, 0x00, 0x00, 0x01, 0x00, /* mov eax, [10000h] */
+        0xf4,
+    };
+    struct world *w = *state;
+    real_code(w, code, sizeof code);
+    put(w, 0x10000, 0xcafe, 4);
+    run_until_halt(w);
+    assert_int_equal(w->c.mode, MODE_32);
+    assert_int_equal(w->c.r[REG_RAX], 0xcafe);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -998,6 +1135,14 @@ int main(void)
         TEST(rep_ins_counts_ticks_and_stops_at_the_limit),
         TEST(popf_respects_iopl),
         TEST(sti_and_mov_ss_open_a_shadow),
+        TEST(int_and_iret_retire_once_each),
+        TEST(interrupt_after_sti_waits_for_one_instruction),
+        TEST(interrupt_after_mov_ss_waits_for_one_instruction),
+        TEST(trap_flag_traps_behind_the_instruction),
+        TEST(int_n_under_the_trap_flag_does_not_trap),
+        TEST(absent_instructions_are_undefined),
+        TEST(rep_outs_can_stop_between_iterations),
+        TEST(mode_switch_by_instructions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
