@@ -163,8 +163,8 @@ static int setup(void **state)
     assert_non_null(w->phys);
     uint32_t frame = phys_add_memory(w->phys, "ram", 2 << 20, false);
     phys_map_memory(w->phys, 0, 2 << 20, frame, PHYS_READ | PHYS_WRITE);
-    assert_true(cpu_init(&w->c, w->phys, cpu_model_find(CPU_MODEL_DEFAULT),
-                         &b, &err));
+    assert_true(
+        cpu_init(&w->c, w->phys, cpu_model_find(CPU_MODEL_DEFAULT), &b, &err));
     phys_set_a20(w->phys, true);
     build_gdt(w);
     w->c.gdtr = (struct table_register){GDT, 0xff};
@@ -195,7 +195,9 @@ static enum exc call(struct world *w, unsigned selector, uint32_t offset)
 }
 static enum exc run(struct world *w, insn_fn *fn, unsigned opsize)
 {
-    struct insn i = {.opsize = (uint8_t)opsize, .addr = 4, .base = REG_ZERO,
+    struct insn i = {.opsize = (uint8_t)opsize,
+                     .addr = 4,
+                     .base = REG_ZERO,
                      .index = REG_ZERO};
     return fn(&w->c, &i);
 }
@@ -215,7 +217,8 @@ static enum exc wrmsr(struct world *w, uint32_t index, uint64_t value)
     return cpu_wrmsr(&w->c, index, value);
 }
 
-/* Ring 0, 32-bit, flat, with an IDT whose vectors all go to HANDLER + vector. */
+/* Ring 0, 32-bit, flat, with an IDT whose vectors all go to HANDLER + vector.
+ */
 static void protected(struct world *w)
 {
     struct cpu *c = &w->c;
@@ -246,8 +249,9 @@ static void to_ring3(struct world *w, uint32_t eflags)
 
 static void to_v86(struct world *w, uint32_t eflags)
 {
-    uint32_t frame[9] = {0x100,  0x700, eflags | FLAG_VM | 2, 0xff0, 0x900,
-                         0x1111, 0x2222, 0x3333, 0x4444};
+    uint32_t frame[9] = {0x100,  0x700,  eflags | FLAG_VM | 2,
+                         0xff0,  0x900,  0x1111,
+                         0x2222, 0x3333, 0x4444};
     w->c.r[REG_RSP] = STACK0 - sizeof frame;
     phys_write(w->phys, STACK0 - sizeof frame, frame, sizeof frame);
     assert_int_equal(run(w, op_iret, 4), EXC_NONE);
@@ -280,7 +284,8 @@ static void long_mode(struct world *w)
     put(w, TSS + 36, 0xa008, 8);    /* IST1 */
 }
 
-/* ---- segments ------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------
+ */
 
 static void loading_a_segment_sets_its_accessed_bit(void **state)
 {
@@ -314,8 +319,7 @@ static void expand_down_segments_cover_what_is_above_the_limit(void **state)
     struct world *w = *state;
     protected(w);
     assert_int_equal(cpu_load_segment(&w->c, SEG_ES, SEL_DOWN), EXC_NONE);
-    assert_int_equal(cpu_segment_check(&w->c, SEG_ES, 0xffff, 1, true),
-                     EXC_GP);
+    assert_int_equal(cpu_segment_check(&w->c, SEG_ES, 0xffff, 1, true), EXC_GP);
     assert_int_equal(cpu_segment_check(&w->c, SEG_ES, 0x10000, 4, true),
                      EXC_NONE);
     assert_int_equal(cpu_segment_check(&w->c, SEG_ES, 0xffffffff, 2, true),
@@ -336,8 +340,8 @@ static void real_mode_keeps_a_big_limit(void **state)
 static void lar_and_lsl_see_what_privilege_allows(void **state)
 {
     struct world *w = *state;
-    struct insn i = {.form = FORM_RR, .opsize = 4, .dst = REG_RAX,
-                     .src = REG_RBX};
+    struct insn i = {
+        .form = FORM_RR, .opsize = 4, .dst = REG_RAX, .src = REG_RBX};
     protected(w);
     w->c.r[REG_RBX] = SEL_TSS2;
     assert_int_equal(op_lar(&w->c, &i), EXC_NONE);
@@ -362,7 +366,8 @@ static void ltr_marks_the_tss_busy_once(void **state)
     assert_int_equal(run_selector(w, op_lldt, DATA0), EXC_GP);
 }
 
-/* ---- far transfers ----------------------------------------------------------- */
+/* ---- far transfers
+ * ----------------------------------------------------------- */
 
 static void call_gate_switches_stacks_and_copies_parameters(void **state)
 {
@@ -413,7 +418,8 @@ static void far_jump_beyond_the_limit_changes_nothing(void **state)
     assert_int_equal(w->c.seg[SEG_CS].selector, CODE0);
 }
 
-/* ---- events ------------------------------------------------------------------ */
+/* ---- events
+ * ------------------------------------------------------------------ */
 
 static void real_mode_interrupts_use_the_vector_table(void **state)
 {
@@ -569,7 +575,8 @@ static void full_inner_stack_names_its_selector(void **state)
     assert_int_equal(w->c.cpl, 3);
 }
 
-/* ---- virtual-8086 --------------------------------------------------------------- */
+/* ---- virtual-8086
+ * --------------------------------------------------------------- */
 
 static void iret_enters_v86_and_a_fault_leaves_it(void **state)
 {
@@ -621,7 +628,8 @@ static void sti_with_vip_faults(void **state)
     assert_int_equal(run(w, op_cli, 2), EXC_NONE);
 }
 
-/* ---- tasks --------------------------------------------------------------------- */
+/* ---- tasks
+ * --------------------------------------------------------------------- */
 
 static void fill_tss2(struct world *w)
 {
@@ -697,7 +705,8 @@ static void bad_segment_in_a_new_task_is_its_first_fault(void **state)
     assert_int_equal(w->c.tr.selector, SEL_TSS2);
 }
 
-/* ---- registers ------------------------------------------------------------------ */
+/* ---- registers
+ * ------------------------------------------------------------------ */
 
 static void control_registers_refuse_reserved_combinations(void **state)
 {
@@ -837,7 +846,8 @@ static void the_32_bit_model_has_no_long_mode(void **state)
     assert_null(cpu_model_find("pentium"));
 }
 
-/* ---- fast calls, ports, flags --------------------------------------------------- */
+/* ---- fast calls, ports, flags
+ * --------------------------------------------------- */
 
 static void syscall_and_sysret_round_trip(void **state)
 {
@@ -952,7 +962,8 @@ static void sti_and_mov_ss_open_a_shadow(void **state)
     assert_int_equal(w->c.limit, 0);
 }
 
-/* ---- through the decoder and the run loop ----------------------------------------- */
+/* ---- through the decoder and the run loop
+ * ----------------------------------------- */
 
 /* Real mode at 0:7000h with these bytes; vector v goes to 0:(6000h + v * 16),
  * where a HLT stands. */
@@ -1072,13 +1083,13 @@ static void rep_outs_can_stop_between_iterations(void **state)
 static void mode_switch_by_instructions(void **state)
 {
     static const uint8_t code[] = {
-        0x0f, 0x20, 0xc0,             /* mov eax, cr0 */
-        0x0c, 0x01,                   /* or al, 1 */
-        0x0f, 0x22, 0xc0,             /* mov cr0, eax */
-        0xea, 0x0d, 0x70, CODE0, 0,   /* jmp CODE0:700Dh */
-        0xb8, DATA0, 0, 0, 0,         /* mov eax, DATA0 */
-        0x8e, 0xd8,                   /* mov ds, eax */
-        0xa1, 0x00, 0x00, 0x01, 0x00, /* mov eax, [10000h] */
+        0x0f, 0x20,  0xc0,              /* mov eax, cr0 */
+        0x0c, 0x01,                     /* or al, 1 */
+        0x0f, 0x22,  0xc0,              /* mov cr0, eax */
+        0xea, 0x0d,  0x70, CODE0, 0,    /* jmp CODE0:700Dh */
+        0xb8, DATA0, 0,    0,     0,    /* mov eax, DATA0 */
+        0x8e, 0xd8,                     /* mov ds, eax */
+        0xa1, 0x00,  0x00, 0x01,  0x00, /* mov eax, [10000h] */
         0xf4,
     };
     struct world *w = *state;

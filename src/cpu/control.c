@@ -46,8 +46,8 @@ static enum exc check_long_switch(struct cpu *c, uint64_t value)
 
 enum exc cpu_set_cr0(struct cpu *c, uint64_t value)
 {
-    const uint64_t known = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE |
-                           CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
+    const uint64_t known = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP |
+                           CR0_AM | CR0_NW | CR0_CD | CR0_PG;
     if (value >> 32)
         return cpu_gp0(c);
     if (((value & CR0_PG) && !(value & CR0_PE)) ||
@@ -113,7 +113,8 @@ enum exc cpu_set_cr4(struct cpu *c, uint64_t value)
     return EXC_NONE;
 }
 
-/* ---- MOV CRn -------------------------------------------------------------- */
+/* ---- MOV CRn --------------------------------------------------------------
+ */
 
 static enum exc set_cr8(struct cpu *c, uint64_t value)
 {
@@ -208,12 +209,10 @@ enum exc op_clts(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- MOV DRn -------------------------------------------------------------- */
+/* ---- MOV DRn --------------------------------------------------------------
+ */
 
-enum {
-    DR6_BD = 0x2000,
-    DR7_GD = 0x2000
-};
+enum { DR6_BD = 0x2000, DR7_GD = 0x2000 };
 
 /* DR4 and DR5 are DR6 and DR7 unless CR4.DE; DR7.GD turns any access into a
  * #DB fault. */
@@ -260,7 +259,8 @@ enum exc op_mov_from_debug(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- caches and translations ----------------------------------------------- */
+/* ---- caches and translations -----------------------------------------------
+ */
 
 /* Translations never outlive their table entries (mem/mmu.h): nothing to do. */
 enum exc op_invlpg(struct cpu *c, const struct insn *i)

@@ -1,4 +1,5 @@
-/* CPUID: the model's table with the bits that CPU state decides (SDM vol. 2A). */
+/* CPUID: the model's table with the bits that CPU state decides (SDM vol. 2A).
+ */
 #include "cpu/system_internal.h"
 
 #include "cpu/model.h"

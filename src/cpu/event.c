@@ -19,7 +19,8 @@ static uint32_t saved_flags(const struct cpu *c, const struct delivery *d)
     return cpu_rflags(c) | (d->sets_rf ? FLAG_RF : 0);
 }
 
-/* ---- real mode, and 8086 handlers of virtual-8086 tasks --------------------- */
+/* ---- real mode, and 8086 handlers of virtual-8086 tasks ---------------------
+ */
 
 static enum exc enter_8086(struct cpu *c, const uint8_t entry[4],
                            uint32_t image, uint32_t cleared)
@@ -97,14 +98,15 @@ static enum exc soft_v86(struct cpu *c, const struct delivery *d, bool *done)
                       FLAG_TF | FLAG_RF | (is_virtual ? FLAG_VIF : FLAG_IF));
 }
 
-/* ---- gates ------------------------------------------------------------------ */
+/* ---- gates ------------------------------------------------------------------
+ */
 
 struct gate {
     uint64_t offset;
     uint16_t selector;
     uint8_t bytes; /* of each pushed value */
     uint8_t ist;
-    bool masks;    /* interrupt gate: clears IF */
+    bool masks; /* interrupt gate: clears IF */
     bool is_task;
 };
 
@@ -118,8 +120,8 @@ static enum exc read_gate(struct cpu *c, const struct delivery *d,
     uint32_t offset = d->vector * bytes;
     if (offset + bytes - 1 > c->idtr.limit)
         return cpu_fault(c, EXC_GP, error);
-    enum exc e = cpu_system_read(c, table_address(c, c->idtr.base + offset),
-                                 raw, bytes);
+    enum exc e =
+        cpu_system_read(c, table_address(c, c->idtr.base + offset), raw, bytes);
     if (e)
         return e == EXC_GP ? cpu_fault(c, EXC_GP, error) : e;
     uint32_t lo = load_le32(raw), hi = load_le32(raw + 4);
@@ -273,15 +275,11 @@ enum exc cpu_enter_handler(struct cpu *c, uint8_t vector, enum event_kind kind,
     return enter(c, &d);
 }
 
-/* ---- double faults and shutdown --------------------------------------------- */
+/* ---- double faults and shutdown ---------------------------------------------
+ */
 
 /* Classes of SDM vol. 3A table 6-4. */
-enum fault_class {
-    BENIGN,
-    CONTRIBUTORY,
-    PAGE_FAULT,
-    DOUBLE_FAULT
-};
+enum fault_class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
 
 static enum fault_class class_of(enum exc e)
 {
@@ -369,10 +367,7 @@ static void shut_down(struct cpu *c, struct text *chain)
 
 void event_take_debug(struct cpu *c)
 {
-    enum {
-        DR6_CAUSES = 0xf,
-        DR7_GD = 0x2000
-    };
+    enum { DR6_CAUSES = 0xf, DR7_GD = 0x2000 };
     if (c->debug_pending)
         c->dr[6] = (c->dr[6] & ~(uint64_t)DR6_CAUSES) | c->debug_pending;
     c->debug_pending = 0;
@@ -413,8 +408,7 @@ void cpu_deliver(struct cpu *c, enum exc e)
             return;
         text_add(&chain, ", then ");
         if (e == EXC_DF) {
-            uint32_t error =
-                next == EXC_PF ? c->mmu.fault_error : c->exc_error;
+            uint32_t error = next == EXC_PF ? c->mmu.fault_error : c->exc_error;
             text_exception(&chain, next, error);
             shut_down(c, &chain);
             return;
@@ -423,9 +417,8 @@ void cpu_deliver(struct cpu *c, enum exc e)
         if (e == EXC_DF) {
             if (next == EXC_PF)
                 c->cr2 = c->mmu.fault_vaddr;
-            text_exception(&chain, next, next == EXC_PF
-                                             ? c->mmu.fault_error
-                                             : c->exc_error);
+            text_exception(&chain, next,
+                           next == EXC_PF ? c->mmu.fault_error : c->exc_error);
             text_add(&chain, ", then ");
         }
     }

@@ -58,9 +58,8 @@ static enum exc direct_code(struct cpu *c, struct descriptor *d,
 {
     uint32_t error = d->selector & 0xfffc;
     unsigned dpl = descriptor_dpl(d), rpl = d->selector & 3;
-    bool allowed = descriptor_is_conforming(d)
-                       ? dpl <= c->cpl
-                       : rpl <= c->cpl && dpl == c->cpl;
+    bool allowed = descriptor_is_conforming(d) ? dpl <= c->cpl
+                                               : rpl <= c->cpl && dpl == c->cpl;
     if (!allowed)
         return cpu_fault(c, EXC_GP, error);
     if (cpu_is_long(c) && (d->hi & 0x600000) == 0x600000)
@@ -268,7 +267,8 @@ enum exc op_call_far(struct cpu *c, const struct insn *i)
     return far_branch(c, i, true);
 }
 
-/* ---- returning ------------------------------------------------------------ */
+/* ---- returning ------------------------------------------------------------
+ */
 
 enum exc far_return_code(struct cpu *c, uint16_t selector, uint64_t offset,
                          struct segment *code)
@@ -314,9 +314,8 @@ void far_drop_segments(struct cpu *c)
     for (unsigned k = 0; k < sizeof data; k++) {
         struct segment *s = &c->seg[data[k]];
         unsigned dpl = s->attr >> SEG_ATTR_DPL_SHIFT & 3;
-        bool conforming =
-            (s->attr & (SEG_ATTR_CODE | SEG_ATTR_EXPAND_DOWN)) ==
-            (SEG_ATTR_CODE | SEG_ATTR_EXPAND_DOWN);
+        bool conforming = (s->attr & (SEG_ATTR_CODE | SEG_ATTR_EXPAND_DOWN)) ==
+                          (SEG_ATTR_CODE | SEG_ATTR_EXPAND_DOWN);
         if ((s->attr & SEG_ATTR_P) && dpl < c->cpl && !conforming)
             *s = segment_null(0);
     }

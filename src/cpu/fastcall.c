@@ -1,4 +1,5 @@
-/* Fast system calls (SDM vol. 2B SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS). */
+/* Fast system calls (SDM vol. 2B SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS).
+ */
 #include "cpu/system_internal.h"
 
 #include "cpu/op_system.h"

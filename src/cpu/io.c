@@ -70,7 +70,8 @@ enum exc op_out(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- strings ------------------------------------------------------------------ */
+/* ---- strings
+ * ------------------------------------------------------------------ */
 
 static void step_index(struct cpu *c, const struct insn *i, unsigned reg,
                        unsigned bytes)

@@ -50,8 +50,8 @@ static enum exc iret_real(struct cpu *c, unsigned bytes)
     if (f[0] > code.limit)
         return cpu_gp0(c);
     cpu_add_sp(c, 3 * (int64_t)bytes);
-    cpu_merge_rflags(c, (uint32_t)f[2], iret_mask(c, bytes) &
-                                            ~(uint32_t)(FLAG_VIF | FLAG_VIP));
+    cpu_merge_rflags(c, (uint32_t)f[2],
+                     iret_mask(c, bytes) & ~(uint32_t)(FLAG_VIF | FLAG_VIP));
     far_commit(c, code, c->cpl, f[0]);
     iret_done(c);
     return EXC_NONE;

@@ -59,14 +59,9 @@ enum {
 /* Leaf 4: 8-way caches of 64-byte lines, self-initialising, not shared. */
 #define CACHE(subleaf, type, level, sets)                                      \
     {                                                                          \
-        4, (subleaf), 0x100 | (type) | (level) << 5, 7 << 22 | 63, (sets) - 1, \
-            0                                                                  \
+        4, (subleaf), 0x100 | (type) | (level) << 5, 7 << 22 | 63, (sets)-1, 0 \
     }
-enum {
-    CACHE_DATA = 1,
-    CACHE_CODE = 2,
-    CACHE_UNIFIED = 3
-};
+enum { CACHE_DATA = 1, CACHE_CODE = 2, CACHE_UNIFIED = 3 };
 
 /* Leaf 2: 32 KiB L1 data (2Ch) and code (30h), 2 MiB L2 (7Dh), as leaf 4 says.
  * Leaf 6: the APIC timer never stops (ARAT). Leaf 5, 7: nothing. */
@@ -75,7 +70,9 @@ enum {
         CACHE(1, CACHE_CODE, 1, 64), CACHE(2, CACHE_UNIFIED, 2, 4096),         \
         {6, 0, 4, 0, 0, 0}, {0x80000000, 0, 0x80000008, 0, 0, 0},              \
         {0x80000006, 0, 0, 0, 0x08006040, 0},                                  \
-        {0x80000007, 0, 0, 0, 0, 1 << 8} /* invariant TSC */
+    {                                                                          \
+        0x80000007, 0, 0, 0, 0, 1 << 8                                         \
+    } /* invariant TSC */
 
 enum {
     SIGNATURE_64 = 0x000106a5, /* family 6, model 26, stepping 5 */
@@ -137,8 +134,7 @@ const struct cpu_model *cpu_model_find(const char *name)
 
 const char *cpu_model_name(size_t index)
 {
-    return index < sizeof models / sizeof models[0] ? models[index].name
-                                                    : NULL;
+    return index < sizeof models / sizeof models[0] ? models[index].name : NULL;
 }
 
 static const struct cpuid_row *find_row(const struct cpu_model *m,
@@ -160,8 +156,8 @@ static void brand_leaf(const struct cpu_model *m, uint32_t leaf,
     memcpy(out, text + (leaf - 0x80000002) * 16, 16);
 }
 
-void cpu_model_cpuid(const struct cpu_model *m, uint32_t leaf,
-                     uint32_t subleaf, uint32_t out[4])
+void cpu_model_cpuid(const struct cpu_model *m, uint32_t leaf, uint32_t subleaf,
+                     uint32_t out[4])
 {
     uint32_t max_basic = find_row(m, 0, 0)->eax;
     uint32_t max_extended = find_row(m, 0x80000000, 0)->eax;

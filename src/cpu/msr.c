@@ -24,13 +24,13 @@ enum {
     MSR_PAT = 0x277,
     MSR_MTRR_DEF_TYPE = 0x2ff,
     MSR_MC0_CTL = 0x400,
-    MTRR_CAP = 0x508, /* 8 variable ranges, fixed ranges, write combining */
+    MTRR_CAP = 0x508,    /* 8 variable ranges, fixed ranges, write combining */
     MISC_FIXED = 0x1800, /* BTS and PEBS are unavailable */
     MC_BANKS = 10
 };
-#define MSR_EFER     0xc0000080u
-#define MSR_FS_BASE  0xc0000100u
-#define MSR_GS_BASE  0xc0000101u
+#define MSR_EFER    0xc0000080u
+#define MSR_FS_BASE 0xc0000100u
+#define MSR_GS_BASE 0xc0000101u
 
 /* Registers that are one field and no more, with what WRMSR checks. */
 enum check {
@@ -75,21 +75,21 @@ static const struct quirk_msr quirks[] = {
     {0x2c, 0x2c, 0},       /* EBC_FREQUENCY_ID: Windows */
     {0x35, 0x35, 0x10001}, /* CORE_THREAD_COUNT: one of each */
     {0x3a, 0x3a, 1},       /* FEATURE_CONTROL: locked, no VMX */
-    {0xc1, 0xc2, 0},       /* PMC0, 1: Windows 7 without architectural perfmon */
-    {0xcd, 0xce, 0},       /* FSB_FREQ, PLATFORM_INFO: Linux, SeaBIOS forks */
-    {0xe2, 0xe2, 0},       /* PKG_CST_CONFIG_CONTROL: idle drivers */
-    {0x119, 0x119, 0},     /* BBL_CR_CTL: processor serial number off */
-    {0x11e, 0x11e, 0},     /* BBL_CR_CTL3: L2 set-up of old kernels */
-    {0x17b, 0x17b, 0},     /* MCG_CTL although MCG_CAP.CTL_P is 0 */
-    {0x186, 0x187, 0},     /* PERFEVTSEL0, 1 */
-    {0x198, 0x199, 0},     /* PERF_STATUS, PERF_CTL */
-    {0x19a, 0x19d, 0},     /* clock modulation, thermal monitor */
-    {0x1a2, 0x1a2, 0},     /* TEMPERATURE_TARGET */
-    {0x1ad, 0x1ad, 0},     /* TURBO_RATIO_LIMIT */
-    {0x1c9, 0x1c9, 0},     /* LASTBRANCH_TOS */
-    {0x1d9, 0x1d9, 0},     /* DEBUGCTL: no last-branch records */
-    {0x1db, 0x1de, 0},     /* last branch, last interrupt from and to */
-    {0x1fc, 0x1fc, 0},     /* POWER_CTL */
+    {0xc1, 0xc2, 0},   /* PMC0, 1: Windows 7 without architectural perfmon */
+    {0xcd, 0xce, 0},   /* FSB_FREQ, PLATFORM_INFO: Linux, SeaBIOS forks */
+    {0xe2, 0xe2, 0},   /* PKG_CST_CONFIG_CONTROL: idle drivers */
+    {0x119, 0x119, 0}, /* BBL_CR_CTL: processor serial number off */
+    {0x11e, 0x11e, 0}, /* BBL_CR_CTL3: L2 set-up of old kernels */
+    {0x17b, 0x17b, 0}, /* MCG_CTL although MCG_CAP.CTL_P is 0 */
+    {0x186, 0x187, 0}, /* PERFEVTSEL0, 1 */
+    {0x198, 0x199, 0}, /* PERF_STATUS, PERF_CTL */
+    {0x19a, 0x19d, 0}, /* clock modulation, thermal monitor */
+    {0x1a2, 0x1a2, 0}, /* TEMPERATURE_TARGET */
+    {0x1ad, 0x1ad, 0}, /* TURBO_RATIO_LIMIT */
+    {0x1c9, 0x1c9, 0}, /* LASTBRANCH_TOS */
+    {0x1d9, 0x1d9, 0}, /* DEBUGCTL: no last-branch records */
+    {0x1db, 0x1de, 0}, /* last branch, last interrupt from and to */
+    {0x1fc, 0x1fc, 0}, /* POWER_CTL */
 };
 
 static const struct plain_msr *find_plain(const struct cpu *c, uint32_t index)
@@ -204,7 +204,8 @@ enum exc cpu_rdmsr(struct cpu *c, uint32_t index, uint64_t *value)
     }
 }
 
-/* ---- writing ---------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------
+ */
 
 static enum exc write_efer(struct cpu *c, uint64_t value)
 {
@@ -352,7 +353,8 @@ enum exc cpu_wrmsr(struct cpu *c, uint32_t index, uint64_t value)
     }
 }
 
-/* ---- instructions ----------------------------------------------------------- */
+/* ---- instructions -----------------------------------------------------------
+ */
 
 static void set_edx_eax(struct cpu *c, uint64_t value)
 {

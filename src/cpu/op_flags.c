@@ -47,14 +47,11 @@ enum exc op_hlt(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- IF and VIF --------------------------------------------------------------- */
+/* ---- IF and VIF
+ * --------------------------------------------------------------- */
 
 /* Who may change IF, or has the virtual flag instead. */
-enum if_right {
-    IF_REAL,
-    IF_VIRTUAL,
-    IF_DENIED
-};
+enum if_right { IF_REAL, IF_VIRTUAL, IF_DENIED };
 static enum if_right if_right(const struct cpu *c)
 {
     if (cpu_is_real(c) || c->cpl <= cpu_iopl(c))
@@ -101,7 +98,8 @@ enum exc op_sti(struct cpu *c, const struct insn *i)
     }
 }
 
-/* ---- PUSHF, POPF --------------------------------------------------------------- */
+/* ---- PUSHF, POPF
+ * --------------------------------------------------------------- */
 
 enum exc op_pushf(struct cpu *c, const struct insn *i)
 {

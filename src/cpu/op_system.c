@@ -1,4 +1,5 @@
-/* Descriptor tables, selectors and their inspection (SDM vol. 2 of each name). */
+/* Descriptor tables, selectors and their inspection (SDM vol. 2 of each name).
+ */
 #include "cpu/op_system.h"
 
 #include "cpu/system_internal.h"
@@ -34,7 +35,8 @@ enum exc op_str(struct cpu *c, const struct insn *i)
     return store_selector(c, i, c->tr.selector);
 }
 
-/* ---- GDTR, IDTR ------------------------------------------------------------- */
+/* ---- GDTR, IDTR -------------------------------------------------------------
+ */
 
 static enum exc load_table(struct cpu *c, const struct insn *i,
                            struct table_register *t)
@@ -84,7 +86,8 @@ enum exc op_sidt(struct cpu *c, const struct insn *i)
     return store_table(c, i, &c->idtr);
 }
 
-/* ---- LDTR, TR --------------------------------------------------------------- */
+/* ---- LDTR, TR ---------------------------------------------------------------
+ */
 
 /* Fetch and check a system descriptor that LLDT or LTR names. */
 static enum exc fetch_system(struct cpu *c, uint16_t selector, unsigned type,
@@ -152,18 +155,16 @@ enum exc op_ltr(struct cpu *c, const struct insn *i)
     return e;
 }
 
-/* ---- LAR, LSL, VERR, VERW, ARPL ---------------------------------------------- */
+/* ---- LAR, LSL, VERR, VERW, ARPL
+ * ---------------------------------------------- */
 
 /* System types that LAR (bit 0) and LSL (bit 1) accept, legacy and IA-32e mode
  * (SDM vol. 2A table 3-53, 3-57). */
-enum {
-    SEEN_BY_LAR = 1,
-    SEEN_BY_LSL = 2
-};
+enum { SEEN_BY_LAR = 1, SEEN_BY_LSL = 2 };
 static const uint8_t seen_legacy[16] = {
-    [TYPE_TSS16] = 3,     [TYPE_LDT] = 3,       [TYPE_TSS16_BUSY] = 3,
-    [TYPE_CALL16] = 1,    [TYPE_TASK_GATE] = 1, [TYPE_TSS] = 3,
-    [TYPE_TSS_BUSY] = 3,  [TYPE_CALL] = 1,
+    [TYPE_TSS16] = 3,    [TYPE_LDT] = 3,       [TYPE_TSS16_BUSY] = 3,
+    [TYPE_CALL16] = 1,   [TYPE_TASK_GATE] = 1, [TYPE_TSS] = 3,
+    [TYPE_TSS_BUSY] = 3, [TYPE_CALL] = 1,
 };
 static const uint8_t seen_long[16] = {
     [TYPE_LDT] = 3,

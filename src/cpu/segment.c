@@ -29,8 +29,8 @@ static bool table_holds(const struct cpu *c, uint16_t selector, unsigned bytes,
     return offset + bytes - 1 <= limit;
 }
 
-enum exc descriptor_look(struct cpu *c, uint16_t selector,
-                         struct descriptor *d, bool *found)
+enum exc descriptor_look(struct cpu *c, uint16_t selector, struct descriptor *d,
+                         bool *found)
 {
     uint32_t words[2];
     *found = false;
@@ -75,8 +75,7 @@ enum exc descriptor_extend(struct cpu *c, struct descriptor *d)
 static enum exc write_type(struct cpu *c, struct descriptor *d, uint32_t hi)
 {
     uint8_t byte = (uint8_t)(hi >> 8);
-    enum exc e =
-        cpu_system_write(c, table_address(c, d->vaddr + 5), &byte, 1);
+    enum exc e = cpu_system_write(c, table_address(c, d->vaddr + 5), &byte, 1);
     if (e)
         return e == EXC_GP ? cpu_gp0(c) : e;
     d->hi = hi;
@@ -101,8 +100,7 @@ uint32_t descriptor_limit(const struct descriptor *d)
     return d->hi & 0x800000 ? limit << 12 | 0xfff : limit;
 }
 
-struct segment descriptor_segment(const struct descriptor *d,
-                                  uint16_t selector)
+struct segment descriptor_segment(const struct descriptor *d, uint16_t selector)
 {
     struct segment s = {
         .base = (d->lo >> 16) | (d->hi & 0xff) << 16 | (d->hi & 0xff000000) |
@@ -209,9 +207,9 @@ enum exc segment_prepare(struct cpu *c, enum seg seg, uint16_t selector,
         return EXC_NONE;
     }
     if (!selector_is_null(selector))
-        return seg == SEG_SS ? segment_prepare_stack(c, selector, c->cpl,
-                                                     EXC_GP, out)
-                             : prepare_data(c, selector, out);
+        return seg == SEG_SS
+                   ? segment_prepare_stack(c, selector, c->cpl, EXC_GP, out)
+                   : prepare_data(c, selector, out);
     if (seg != SEG_SS) {
         *out = segment_null(selector);
         return EXC_NONE;
@@ -239,7 +237,8 @@ void cpu_set_real_segment(struct cpu *c, enum seg seg, uint16_t selector)
     cpu_update_mode(c);
 }
 
-/* ---- limits --------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------
+ */
 
 bool segment_covers(const struct segment *s, uint64_t offset, unsigned bytes)
 {
@@ -269,7 +268,8 @@ enum exc cpu_segment_check(struct cpu *c, unsigned seg, uint64_t offset,
     return cpu_fault(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
 }
 
-/* ---- MOV, PUSH, POP, LDS and relatives ------------------------------------ */
+/* ---- MOV, PUSH, POP, LDS and relatives ------------------------------------
+ */
 
 static void load_shadowed(struct cpu *c, unsigned seg, struct segment s)
 {

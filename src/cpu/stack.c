@@ -28,8 +28,8 @@ static enum exc read_tss(struct cpu *c, uint32_t offset, void *out,
 {
     if (offset + bytes - 1 > c->tr.limit || !(c->tr.attr & SEG_ATTR_P))
         return cpu_fault(c, EXC_TS, c->tr.selector & 0xfffc);
-    enum exc e = cpu_system_read(c, table_address(c, c->tr.base + offset), out,
-                                 bytes);
+    enum exc e =
+        cpu_system_read(c, table_address(c, c->tr.base + offset), out, bytes);
     return e == EXC_GP ? cpu_fault(c, EXC_TS, c->tr.selector & 0xfffc) : e;
 }
 
@@ -83,10 +83,10 @@ static enum exc stack_span(struct cpu *c, const struct stack *s,
         *linear = offset;
         return EXC_NONE;
     }
-    bool writable = cpu_is_real(c) ||
-                    (s->ss.attr & (SEG_ATTR_P | SEG_ATTR_CODE |
-                                   SEG_ATTR_WRITABLE)) ==
-                        (SEG_ATTR_P | SEG_ATTR_WRITABLE);
+    bool writable =
+        cpu_is_real(c) ||
+        (s->ss.attr & (SEG_ATTR_P | SEG_ATTR_CODE | SEG_ATTR_WRITABLE)) ==
+            (SEG_ATTR_P | SEG_ATTR_WRITABLE);
     if (!writable || !segment_covers(&s->ss, offset, bytes))
         return cpu_fault(c, EXC_SS, s->error);
     *linear = (uint32_t)(offset + s->ss.base);
@@ -98,8 +98,7 @@ static unsigned stack_access(const struct stack *s)
     return s->cpl == 3 ? ACCESS_WRITE : ACCESS_WRITE | ACCESS_SYSTEM;
 }
 
-static enum exc as_stack_fault(struct cpu *c, const struct stack *s,
-                               enum exc e)
+static enum exc as_stack_fault(struct cpu *c, const struct stack *s, enum exc e)
 {
     return e == EXC_GP ? cpu_fault(c, EXC_SS, s->error) : e;
 }

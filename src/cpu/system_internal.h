@@ -99,8 +99,8 @@ enum exc descriptor_fetch(struct cpu *c, uint16_t selector, enum exc bad,
                           struct descriptor *d);
 /* As descriptor_fetch(), for LAR and friends: *found says whether it exists;
  * only a page fault is returned. */
-enum exc descriptor_look(struct cpu *c, uint16_t selector,
-                         struct descriptor *d, bool *found);
+enum exc descriptor_look(struct cpu *c, uint16_t selector, struct descriptor *d,
+                         bool *found);
 /* IA-32e mode: read the upper half of a 16-byte system descriptor into
  * d->upper; the type field there must be 0, else #GP(selector). */
 enum exc descriptor_extend(struct cpu *c, struct descriptor *d);
@@ -131,14 +131,15 @@ struct segment segment_flat(uint16_t selector, unsigned attr);
 /* May [offset, offset + bytes) be accessed? Limits only. */
 bool segment_covers(const struct segment *s, uint64_t offset, unsigned bytes);
 
-/* ---- stack.c --------------------------------------------------------------- */
+/* ---- stack.c ---------------------------------------------------------------
+ */
 
 struct stack {
     struct segment ss;
-    uint64_t sp;   /* whole register; the bits of mask move */
+    uint64_t sp; /* whole register; the bits of mask move */
     uint64_t mask;
     uint8_t cpl;
-    bool is_long;  /* flat 64-bit addresses */
+    bool is_long;   /* flat 64-bit addresses */
     uint16_t error; /* error code of #SS: the selector of an inner stack */
 };
 struct stack stack_current(const struct cpu *c);
@@ -154,7 +155,8 @@ enum exc stack_push(struct cpu *c, struct stack *s, const uint64_t *values,
 /* Make s the stack. The caller updates mode afterwards. */
 void stack_load(struct cpu *c, const struct stack *s);
 
-/* ---- far.c, iret.c --------------------------------------------------------- */
+/* ---- far.c, iret.c ---------------------------------------------------------
+ */
 
 /* Target of a gate: null, type, privilege, presence and, in IA-32e mode, L. The
  * accessed bit is set. Gives the new segment with RPL = *cpl. */
@@ -170,13 +172,13 @@ enum exc far_return_stack(struct cpu *c, uint16_t selector,
  * null. */
 void far_drop_segments(struct cpu *c);
 /* Commit a transfer: CS, CPL, RIP, then mode and paging. */
-void far_commit(struct cpu *c, struct segment code, unsigned cpl,
-                uint64_t rip);
+void far_commit(struct cpu *c, struct segment code, unsigned cpl, uint64_t rip);
 /* Is `offset` inside `code`, or canonical when that is 64-bit? #GP(0). */
 enum exc far_check_offset(struct cpu *c, const struct segment *code,
                           uint64_t offset);
 
-/* ---- task.c ----------------------------------------------------------------- */
+/* ---- task.c -----------------------------------------------------------------
+ */
 
 enum task_cause {
     TASK_JMP,
@@ -189,20 +191,22 @@ enum task_cause {
  * The error code of an exception is pushed on the new task's stack. Faults
  * before the switch leave everything unchanged; later ones belong to the new
  * task, as SDM vol. 3A 7.3 says. */
-enum exc task_switch(struct cpu *c, struct descriptor *d,
-                     enum task_cause cause, bool has_error, uint32_t error);
+enum exc task_switch(struct cpu *c, struct descriptor *d, enum task_cause cause,
+                     bool has_error, uint32_t error);
 /* Through a task gate's selector, or directly: checks, then the switch. */
 enum exc task_enter(struct cpu *c, uint16_t selector, enum task_cause cause,
                     bool has_error, uint32_t error);
 /* IRET with NT set. */
 enum exc task_return(struct cpu *c);
 
-/* ---- control.c ------------------------------------------------------------- */
+/* ---- control.c -------------------------------------------------------------
+ */
 
 /* Load the four PDPTE registers from cr3; #GP(0) when a reserved bit is set. */
 enum exc control_load_pdptes(struct cpu *c, uint64_t cr3);
 
-/* ---- event.c --------------------------------------------------------------- */
+/* ---- event.c ---------------------------------------------------------------
+ */
 
 /* Merge the causes of a debug exception into DR6; clears DR7.GD. */
 void event_take_debug(struct cpu *c);

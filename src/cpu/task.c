@@ -3,23 +3,18 @@
 
 /* Where a 16- or 32-bit TSS keeps things (SDM vol. 3A figures 7-2, 7-10). */
 struct tss_layout {
-    uint8_t bytes;     /* of a general register slot */
-    uint8_t ip;        /* IP, FLAGS, then the eight registers follow */
-    uint8_t segs;      /* ES CS SS DS (FS GS), one slot each */
+    uint8_t bytes; /* of a general register slot */
+    uint8_t ip;    /* IP, FLAGS, then the eight registers follow */
+    uint8_t segs;  /* ES CS SS DS (FS GS), one slot each */
     uint8_t seg_count;
     uint8_t seg_step;
     uint8_t ldt;
-    uint8_t limit;     /* smallest legal */
+    uint8_t limit; /* smallest legal */
 };
 static const struct tss_layout layout_16 = {2, 14, 34, 4, 2, 42, 0x2b};
 static const struct tss_layout layout_32 = {4, 32, 72, 6, 4, 96, 0x67};
 
-enum {
-    TSS_CR3 = 28,
-    TSS_TRAP = 100,
-    TSS_BYTES = 104,
-    DR6_BT = 0x8000
-};
+enum { TSS_CR3 = 28, TSS_TRAP = 100, TSS_BYTES = 104, DR6_BT = 0x8000 };
 
 static const struct tss_layout *layout_of(unsigned type)
 {
@@ -147,8 +142,8 @@ static enum exc probe_old(struct cpu *c)
     unsigned end = l->segs + l->seg_count * l->seg_step;
     if (!(c->tr.attr & SEG_ATTR_P) || c->tr.limit < l->limit)
         return bad_tss(c, c->tr.selector);
-    return mmu_probe_write(&c->mmu, (uint32_t)(c->tr.base + l->ip),
-                           end - l->ip, ACCESS_WRITE | ACCESS_SYSTEM);
+    return mmu_probe_write(&c->mmu, (uint32_t)(c->tr.base + l->ip), end - l->ip,
+                           ACCESS_WRITE | ACCESS_SYSTEM);
 }
 
 static enum exc mark_old(struct cpu *c, enum task_cause cause)
@@ -291,8 +286,8 @@ static enum exc enter_new(struct cpu *c, const struct task_image *t,
     return e;
 }
 
-enum exc task_switch(struct cpu *c, struct descriptor *d,
-                     enum task_cause cause, bool has_error, uint32_t error)
+enum exc task_switch(struct cpu *c, struct descriptor *d, enum task_cause cause,
+                     bool has_error, uint32_t error)
 {
     struct task_image t;
     struct segment tr = descriptor_segment(d, d->selector);
