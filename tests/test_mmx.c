@@ -90,8 +90,8 @@ static void run(struct native *n, const uint8_t *code, unsigned length,
     }
 }
 
-/* Does the instruction have an MMX operand, and no general register but RAX, the
- * one that is free? */
+/* Does the instruction have an MMX operand, and no general register but RAX,
+ * the one that is free? */
 static bool is_mmx(const struct native *n, const uint8_t *code,
                    unsigned length)
 {

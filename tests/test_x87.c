@@ -26,7 +26,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- operands ---------------------------------------------------------------- */
+/* ---- operands --------------------------------------------------------- */
 
 static void random_f80(struct native *n, uint8_t *out)
 {
@@ -111,7 +111,7 @@ static void random_state(struct native *n)
     random_memory(n);
 }
 
-/* ---- comparison ----------------------------------------------------------------- */
+/* ---- comparison ------------------------------------------------------- */
 
 static void report(const struct native *n, const uint8_t *code,
                    unsigned length)
@@ -144,7 +144,7 @@ static bool is_same(struct native *n, unsigned ignored)
     if ((host ^ guest) & ~ignored)
         return false;
     memcpy(n->after + 2, &guest, 2);
-    /* Newer CPUs record the operand's address only for an unmasked exception. */
+    /* Newer CPUs record the operand address for unmasked exceptions only. */
     if (load_le32(n->after + 16) == 0)
         memcpy(n->after + 16, n->guest + 16, 4);
     for (unsigned k = 0; k < sizeof skipped; k++)
@@ -205,7 +205,7 @@ static void memory_forms_match_host(void **state)
         run_opcode(*state, (uint8_t)opcode, true, 1200);
 }
 
-/* ---- transcendental functions --------------------------------------------------- */
+/* ---- transcendental functions ----------------------------------------- */
 
 /* The distance of two values in units of the last place; large when their kinds
  * differ. */

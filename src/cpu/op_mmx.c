@@ -88,7 +88,7 @@ static int sat_u16(int v)
     return clamp(v, 0, 65535);
 }
 
-/* ---- logic, add, subtract, compare ------------------------------------------- */
+/* ---- logic, add, subtract, compare ------------------------------------ */
 
 BINARY(pand, a & b)
 BINARY(pandn, ~a & b)
@@ -124,7 +124,7 @@ LANES(pminub, u8, 8, a.u8[k] < b.u8[k] ? a.u8[k] : b.u8[k])
 LANES(pmaxsw, s16, 4, a.s16[k] > b.s16[k] ? a.s16[k] : b.s16[k])
 LANES(pminsw, s16, 4, a.s16[k] < b.s16[k] ? a.s16[k] : b.s16[k])
 
-/* ---- multiply -------------------------------------------------------------------- */
+/* ---- multiply --------------------------------------------------------- */
 
 LANES(pmullw, s16, 4, a.s16[k] * b.s16[k])
 LANES(pmulhw, s16, 4, (a.s16[k] * b.s16[k]) >> 16)
@@ -152,7 +152,7 @@ static uint64_t value_psadbw(uint64_t a64, uint64_t b64)
 }
 HANDLER(psadbw, 8)
 
-/* ---- SSSE3 sums and signs ---------------------------------------------------------- */
+/* ---- SSSE3 sums and signs --------------------------------------------- */
 
 /* Word or doubleword k of b:a. */
 static int pair_s16(const union lanes *a, const union lanes *b, unsigned k)
@@ -195,7 +195,7 @@ LANES_OF_B(pabsb, u8, 8, b.s8[k] < 0 ? -b.s8[k] : b.s8[k])
 LANES_OF_B(pabsw, u16, 4, b.s16[k] < 0 ? -b.s16[k] : b.s16[k])
 LANES_OF_B(pabsd, u32, 2, b.s32[k] < 0 ? 0 - b.u32[k] : b.u32[k])
 
-/* ---- pack, unpack, shuffle ------------------------------------------------------------ */
+/* ---- pack, unpack, shuffle -------------------------------------------- */
 
 LANES(packsswb, s8, 8, sat_s8(pair_s16(&a, &b, k)))
 LANES(packuswb, u8, 8, sat_u8(pair_s16(&a, &b, k)))
@@ -262,7 +262,7 @@ enum exc op_mmx_palignr(struct cpu *c, const struct insn *i)
     return mmx_with_imm(c, i, value_palignr);
 }
 
-/* ---- shifts ------------------------------------------------------------------------------ */
+/* ---- shifts ----------------------------------------------------------- */
 
 /* The count is mm/m64 or imm8; beyond the lane it gives 0 or the sign. */
 static enum exc mmx_shift(struct cpu *c, const struct insn *i,

@@ -1,10 +1,11 @@
-/* The MMX forms of the mnemonics that exist for MMX and for XMM registers, up to
- * SSSE3. The rows of these mnemonics are in insn_sse.def; the picks there choose
- * the functions listed here when an operand is an MMX register (the decoder sets
- * bit 7 of insn.third then). Rows of MMX-only mnemonics are in insn_mmx.def.
+/* The MMX forms of the mnemonics that exist for MMX and for XMM registers, up
+ * to SSSE3. The rows of these mnemonics are in insn_sse.def; the picks there
+ * choose the functions listed here when an operand is an MMX register (the
+ * decoder sets bit 7 of insn.third then). Rows of MMX-only mnemonics are in
+ * insn_mmx.def.
  *
- * Every function raises #UD for CR0.EM, #NM for CR0.TS and #MF for a pending x87
- * exception, and leaves TOP 0 and all registers valid (SDM vol. 1 9.5.1,
+ * Every function raises #UD for CR0.EM, #NM for CR0.TS and #MF for a pending
+ * x87 exception, and leaves TOP 0 and all registers valid (SDM vol. 1 9.5.1,
  * vol. 3A 12.1). MMX memory operands need no alignment. */
 #ifndef RELIVE_CPU_OP_MMX_H
 #define RELIVE_CPU_OP_MMX_H

@@ -150,14 +150,20 @@ enum exc op_mmx_pinsrw(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- with an XMM register ---------------------------------------------------- */
+/* ---- with an XMM register --------------------------------------------- */
 
-/* Legacy SIMD with MMX and XMM operands: also #UD for CR4.OSFXSR clear. */
+/* Legacy SIMD with an XMM operand: also #UD for CR4.OSFXSR clear. */
+static enum exc enter_xmm_only(const struct cpu *c)
+{
+    if ((c->cr0 & CR0_EM) || !(c->cr4 & CR4_OSFXSR))
+        return EXC_UD;
+    return c->cr0 & CR0_TS ? EXC_NM : EXC_NONE;
+}
+
 static enum exc enter_xmm(struct cpu *c)
 {
-    if (!(c->cr4 & CR4_OSFXSR))
-        return EXC_UD;
-    return x87_enter_mmx(c);
+    enum exc e = enter_xmm_only(c);
+    return e ? e : x87_enter_mmx(c);
 }
 
 enum exc op_movq2dq(struct cpu *c, const struct insn *i)
@@ -181,16 +187,16 @@ enum exc op_movdq2q(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* One host conversion with the guest's MXCSR, all exceptions masked. The 128-bit
- * forms stand for the 64-bit ones: zeros in the upper half raise nothing, and
- * the host's x87 registers stay out of it. */
+/* One host conversion with the guest's MXCSR, all exceptions masked. The
+ * 128-bit forms stand for the 64-bit ones: zeros in the upper half raise
+ * nothing, and the host's x87 registers stay out of it. */
 typedef void convert_fn(union xmm *v, uint32_t *mxcsr);
 
 #define CONVERT(name, text)                                                    \
     static void convert_##name(union xmm *v, uint32_t *mxcsr)                  \
     {                                                                          \
         uint32_t host;                                                         \
-        __asm__ volatile("stmxcsr %[host]\n\tldmxcsr %[guest]\n\t" text          \
+        __asm__ volatile("stmxcsr %[host]\n\tldmxcsr %[guest]\n\t" text    \
                          " %[v], %%xmm0\n\tstmxcsr %[guest]\n\t"              \
                          "ldmxcsr %[host]\n\tmovaps %%xmm0, %[v]"              \
                          : [host] "=m"(host), [guest] "+m"(*mxcsr),            \
@@ -222,15 +228,16 @@ static enum exc convert(struct cpu *c, convert_fn *f, union xmm *v)
     return EXC_NONE;
 }
 
-/* XMM from two integers of MMX or memory. The memory forms leave the x87 state
- * alone (SDM vol. 2A CVTPI2PD; CPUs do so for CVTPI2PS too). */
+/* XMM from two integers of MMX or memory. The memory forms have nothing to do
+ * with the x87 unit: they neither change it nor report its errors (SDM vol. 2A
+ * CVTPI2PD; CPUs do so for CVTPI2PS too). */
 static enum exc to_xmm(struct cpu *c, const struct insn *i, convert_fn *f,
                        bool is_double)
 {
     union xmm v = {.u64 = {0, 0}};
     bool is_memory = i->form == FORM_RM;
 
-    enum exc e = enter_xmm(c);
+    enum exc e = is_memory ? enter_xmm_only(c) : enter_xmm(c);
     if (e)
         return e;
     if (is_memory)

@@ -2,7 +2,7 @@
 #include "cpu/x87_host.h"
 #include "cpu/x87_internal.h"
 
-/* ---- two operands ------------------------------------------------------------ */
+/* ---- two operands ----------------------------------------------------- */
 
 /* One operation with its operand types. */
 struct arith {
@@ -139,7 +139,7 @@ ARITH_HANDLERS(subr)
 ARITH_HANDLERS(div)
 ARITH_HANDLERS(divr)
 
-/* ---- comparison --------------------------------------------------------------- */
+/* ---- comparison ------------------------------------------------------- */
 
 /* Where a comparison's outcome goes. */
 enum outcome {
@@ -318,7 +318,7 @@ enum exc op_fxam(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- one operand --------------------------------------------------------------- */
+/* ---- one operand ------------------------------------------------------ */
 
 bool x87_one_operand(struct cpu *c, const struct insn *i, enum exc *e)
 {
@@ -404,7 +404,7 @@ enum exc op_fscale(struct cpu *c, const struct insn *i)
     return e;
 }
 
-/* ---- FXTRACT ---------------------------------------------------------------------- */
+/* ---- FXTRACT ---------------------------------------------------------- */
 
 static void extract(struct f80 v, struct f80 *significand,
                     struct f80 *exponent, unsigned *status)
@@ -476,7 +476,7 @@ enum exc op_fxtract(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- partial remainder ---------------------------------------------------------------- */
+/* ---- partial remainder ------------------------------------------------ */
 
 /* Results that need no division. True when *v and *status hold one. */
 static bool remainder_special(struct f80 a, struct f80 b, struct f80 *v,

@@ -1,5 +1,5 @@
-/* x87 control and state: control and status word, environment, FNSAVE and FXSAVE
- * images (SDM vol. 1 8.1.10, 10.5; vol. 2A). */
+/* x87 control and state: control and status word, environment, FNSAVE and
+ * FXSAVE images (SDM vol. 1 8.1.10, 10.5; vol. 2A). */
 #include "cpu/x87_internal.h"
 
 /* Bit 6 reads as 1 and bits 7, 13..15 as 0. */
@@ -126,7 +126,7 @@ enum exc op_fnstsw(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- environment --------------------------------------------------------------- */
+/* ---- environment ------------------------------------------------------ */
 
 /* 00 valid, 01 zero, 10 special, 11 empty for each register. */
 static uint16_t tag_word(const struct cpu *c)
@@ -318,7 +318,7 @@ enum exc op_frstor(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- FXSAVE, FXRSTOR ------------------------------------------------------------- */
+/* ---- FXSAVE, FXRSTOR -------------------------------------------------- */
 
 /* Offsets in the image (SDM vol. 1 table 10-2). */
 enum {

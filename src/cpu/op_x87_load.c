@@ -3,7 +3,7 @@
 #include "cpu/x87_host.h"
 #include "cpu/x87_internal.h"
 
-/* ---- loads ----------------------------------------------------------------- */
+/* ---- loads ------------------------------------------------------------ */
 
 static struct f80 f80_from_int(int64_t value)
 {
@@ -201,7 +201,7 @@ enum exc op_fldz(struct cpu *c, const struct insn *i)
     return e ? e : load_value(c, i, (struct f80){0, 0});
 }
 
-/* ---- stores ---------------------------------------------------------------- */
+/* ---- stores ----------------------------------------------------------- */
 
 struct store {
     uint8_t bytes[16];
@@ -305,7 +305,7 @@ enum exc op_fstp(struct cpu *c, const struct insn *i)
                              : store_register(c, i, true);
 }
 
-/* D9 D8+i: FSTP that raises no stack underflow; an empty ST(0) is popped only. */
+/* D9 D8+i: FSTP that raises no stack underflow; an empty ST(0) only pops. */
 enum exc op_fstpnce(struct cpu *c, const struct insn *i)
 {
     enum exc e = x87_enter(c);
@@ -391,7 +391,7 @@ enum exc op_fbstp(struct cpu *c, const struct insn *i)
     return store_finish(c, i, &s, true);
 }
 
-/* ---- exchange and conditional moves ---------------------------------------- */
+/* ---- exchange and conditional moves ----------------------------------- */
 
 enum exc op_fxch(struct cpu *c, const struct insn *i)
 {

@@ -62,7 +62,7 @@ static bool commit(struct cpu *c, const struct insn *i, unsigned status,
     return true;
 }
 
-/* ---- trigonometric functions of ST(0) --------------------------------------- */
+/* ---- trigonometric functions of ST(0) --------------------------------- */
 
 struct trig {
     struct f80 sin, cos, tan;
@@ -202,7 +202,7 @@ enum exc op_fptan(struct cpu *c, const struct insn *i)
     return trig_two(c, i, TRIG_TAN);
 }
 
-/* ---- F2XM1 --------------------------------------------------------------------- */
+/* ---- F2XM1 ------------------------------------------------------------ */
 
 /* Outside -1..1 the SDM leaves the result undefined: the operand stays. */
 static struct f80 exp2m1_value(struct f80 x, uint16_t control,
@@ -248,7 +248,7 @@ enum exc op_f2xm1(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
-/* ---- functions of ST(1) and ST(0) ------------------------------------------------- */
+/* ---- functions of ST(1) and ST(0) ------------------------------------- */
 
 typedef struct f80 pair_fn(struct f80 y, struct f80 x, uint16_t control,
                            unsigned *status);

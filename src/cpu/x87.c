@@ -6,8 +6,8 @@
 
 /* FERR# is asserted late, as since the Pentium: not by the instruction with the
  * error but when the next waiting one finds it. Then a CPU with NE = 0 stops
- * until an interrupt comes; where IRQ 13 cannot be taken that would be for ever,
- * so execution goes on instead. */
+ * until an interrupt comes; where IRQ 13 cannot be taken that would be for
+ * ever, so execution goes on instead. */
 static enum exc x87_report(struct cpu *c)
 {
     if (c->cr0 & CR0_NE)
@@ -86,8 +86,8 @@ void x87_init(struct cpu *c)
 }
 
 /* FOP: the low three bits of the first opcode byte and all of the second. The
- * bytes are read again because only an unmasked exception needs them (SDM vol. 1
- * 8.1.9.1, fopcode compatibility mode off). */
+ * bytes are read again because only an unmasked exception needs them (SDM vol.
+ * 1 8.1.9.1, fopcode compatibility mode off). */
 static uint16_t x87_fetch_opcode(struct cpu *c, const struct insn *i)
 {
     uint8_t bytes[16] = {0};
@@ -180,8 +180,8 @@ struct wide wide_from_f80(struct f80 v)
                          e - 16383 - shift, f80_sign(v)};
 }
 
-/* Does the discarded part, `rest` of a unit of 2^64 in the last place, round the
- * magnitude up? */
+/* Does the discarded part, `rest` of a unit of 2^64 in the last place, round
+ * the magnitude up? */
 static bool rounds_up(uint64_t kept, uint64_t rest, bool sticky, bool negative,
                       uint16_t control)
 {

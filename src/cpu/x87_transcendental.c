@@ -1,6 +1,6 @@
 /* The x87 transcendental functions in integer arithmetic, so that every host
- * gives the same bits: 128-bit significands, series, and one rounding at the end,
- * in wide_round(). The error before it is below 2^-55 ulp of the result.
+ * gives the same bits: 128-bit significands, series, and one rounding at the
+ * end, in wide_round(). The error before it is below 2^-55 ulp of the result.
  *
  * Trigonometric arguments are reduced by the 66-bit pi that Intel's CPUs use
  * (SDM vol. 1 8.3.8): results agree with theirs, not with a mathematician's. */
@@ -107,7 +107,7 @@ static const u128 arctangent[] = {
 #define TWO_BY_LN2 U128(0xb8aa3b295c17f0bb, 0xbe87fed0691d3e89)
 #define LN2        U128(0xb17217f7d1cf79ab, 0xc9e3b39803f2f6af)
 
-/* ---- 128-bit significands -------------------------------------------------- */
+/* ---- 128-bit significands --------------------------------------------- */
 
 static const struct wide wide_one = {(u128)1 << 127, 0, false};
 static const struct wide wide_two = {(u128)1 << 127, 1, false};
@@ -217,7 +217,7 @@ struct wide wide_quarter_pi(unsigned n)
     return wide_mul(quarter, wide_from_int(n));
 }
 
-/* ---- fixed point: value * 2^126 --------------------------------------------- */
+/* ---- fixed point: value * 2^126 --------------------------------------- */
 
 #define FIXED_ONE ((u128)1 << 126)
 
@@ -270,7 +270,7 @@ static struct wide one_less(u128 v)
     return wide_from_fixed(FIXED_ONE - (v ? v : 1));
 }
 
-/* ---- sine, cosine --------------------------------------------------------------- */
+/* ---- sine, cosine ----------------------------------------------------- */
 
 struct reduced {
     struct wide rest; /* |rest| <= pi/4 */
@@ -328,7 +328,7 @@ struct wide_sincos wide_sine_cosine(struct f80 x)
     return out;
 }
 
-/* ---- 2^x - 1 -------------------------------------------------------------------- */
+/* ---- 2^x - 1 ---------------------------------------------------------- */
 
 struct wide wide_exp2m1(struct f80 x)
 {
@@ -346,9 +346,9 @@ struct wide wide_exp2m1(struct f80 x)
     return r;
 }
 
-/* ---- arctangent ------------------------------------------------------------------- */
+/* ---- arctangent ------------------------------------------------------- */
 
-/* 0 < z <= 1: atan z = atan c + atan((z - c) / (1 + z c)), c = n/16 nearest z. */
+/* 0 < z <= 1: atan z = atan c + atan((z - c) / (1 + z c)), c = n/16 near z. */
 static struct wide arctangent_of(struct wide z)
 {
     unsigned n = (unsigned)((fixed_from_wide(z) + (FIXED_ONE >> 5)) >> 122);
@@ -389,7 +389,7 @@ struct wide wide_atan2(struct f80 y, struct f80 x)
     return r;
 }
 
-/* ---- logarithm ---------------------------------------------------------------------- */
+/* ---- logarithm -------------------------------------------------------- */
 
 /* log2((1 + s) / (1 - s)) = 2/ln 2 atanh s, |s| < 0.172 */
 static struct wide log2_of_ratio(struct wide s)
