@@ -70,8 +70,8 @@ static bool numbered(struct check *c, const char *what, uint32_t index,
 static bool check_meta(struct check *c, const struct store_bytes *k,
                        const struct store_bytes *v)
 {
-    static const char *const names[] = {"format", "config", "build", "created",
-                                        "commit"};
+    static const char *const names[] = {"format",  "config", "build",
+                                        "created", "commit", "seal"};
     (void)v;
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
         if (k->bytes == strlen(names[i]) &&
@@ -224,6 +224,7 @@ bool session_check(const char *path, struct check_report *report,
         (void)snprintf(report->warning, sizeof report->warning,
                        "%.200s: pages exist, but no snapshot names them", path);
     report->torn = c.session->torn;
+    report->sealed = c.session->sealed;
     if (ok && report->torn)
         session_warning(c.session, report->warning, sizeof report->warning);
     free(c.page);

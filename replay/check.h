@@ -11,6 +11,7 @@ struct check_report {
     uint64_t events, digests, snapshots, pages, outputs;
     uint64_t page_bytes; /* uncompressed */
     bool torn;
+    bool sealed;       /* the whole file was compared with its seal */
     char warning[400]; /* torn session, pages without an owner; "" for none */
 };
 

@@ -12,6 +12,7 @@
  *             "build", "created"   text; i64 seconds since 1970
  *             "media/NN"           media_save()
  *             "commit"             struct commit_record: replaced every commit
+ *             "seal"               hash of the file (seal.c), 0 until sealed
  *   snapshots, pages               snapshot.h
  * Integers in values are little-endian, in keys big-endian. */
 #ifndef RELIVE_REPLAY_RECORD_H

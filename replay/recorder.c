@@ -227,7 +227,7 @@ bool recorder_finish(struct recorder *r, enum stop_reason reason,
         return false;
     if (r->no_end_snapshot ||
         snapshot_take(r->store, r->machine, events, &inner))
-        return true;
+        return store_seal(r->store, err);
     return error_set(err, inner.code,
                      "%.700s; the recording is complete but for the snapshot "
                      "of its end",

@@ -147,7 +147,7 @@ static bool read_all(struct session *s, struct error *err)
     s->created = (int64_t)load_le64(v.data);
     return read_media(s, err) && need(s, "commit", &v, err) &&
            commit_record_get(&v, &s->commit, store_path(s->store), err) &&
-           read_end(s, err);
+           read_end(s, err) && store_check_seal(s->store, &s->sealed, err);
 }
 
 bool session_open(const char *path, struct session **out, struct error *err)

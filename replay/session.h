@@ -22,12 +22,14 @@ struct session {
     unsigned media_count;
     struct commit_record commit;
     uint64_t end_tick; /* of END, or the committed tick of a torn session */
-    bool torn; /* no END: the recorder was killed or its disk was full */
+    bool torn;   /* no END: the recorder was killed or its disk was full */
+    bool sealed; /* the whole file is what was sealed (store_check_seal) */
     enum stop_reason end_reason; /* when not torn */
     uint32_t end_value;          /* isa-debug-exit's, when it was that */
 };
 
-/* Open for reading. Every failure is one sentence. The struct is large: callers
+/* Open for reading; a sealed file is compared with its seal. Every failure is
+ * one sentence. The struct is large: callers
  * on small stacks allocate it. */
 bool session_open(const char *path, struct session **out, struct error *err);
 void session_close(struct session *s); /* takes NULL */

@@ -77,6 +77,13 @@ void store_batch_put(struct store_batch *b, enum store_db db, const void *key,
 bool store_commit(struct store *s, const struct store_batch *b,
                   struct error *err);
 
+/* After the last commit: remember a hash of the whole file, so that any bit
+ * that flips later is found, in the space between records too. */
+bool store_seal(struct store *s, struct error *err);
+/* On an opened store: false when the file is not what was sealed. *sealed:
+ * there is a seal (a torn session has none). Reads the whole file. */
+bool store_check_seal(struct store *s, bool *sealed, struct error *err);
+
 /* ---- reading
  * ------------------------------------------------------------------ */
 
