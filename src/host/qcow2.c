@@ -53,6 +53,9 @@ struct qcow2 {
     uint8_t *unpacked;    /* one cluster */
     uint8_t *packed;      /* compressed bytes, up to a cluster + 512 */
     size_t packed_bytes;
+    z_stream zlib; /* both are ready from qcow2_open() on: */
+    bool zlib_ready;
+    ZSTD_DStream *zstd;        /* reading allocates nothing */
     struct block_base backing; /* read is NULL: none */
 };
 
@@ -121,31 +124,29 @@ static bool l2_entry(struct qcow2 *q, uint64_t offset, uint64_t *entry,
 
 static bool inflate_cluster(struct qcow2 *q, size_t packed)
 {
-    z_stream z = {.next_in = q->packed,
-                  .avail_in = (uInt)packed,
-                  .next_out = q->unpacked,
-                  .avail_out = (uInt)q->cluster_bytes};
-    if (inflateInit2(&z, -12) != Z_OK) /* raw deflate, 4 KiB window */
+    z_stream *z = &q->zlib;
+    if (inflateReset(z) != Z_OK)
         return false;
-    int result = inflate(&z, Z_FINISH);
-    (void)inflateEnd(&z);
+    z->next_in = q->packed;
+    z->avail_in = (uInt)packed;
+    z->next_out = q->unpacked;
+    z->avail_out = (uInt)q->cluster_bytes;
+    int result = inflate(z, Z_FINISH);
     /* The stream may end early in the last sector, or be cut by it. */
     return (result == Z_STREAM_END || result == Z_BUF_ERROR) &&
-           z.avail_out == 0;
+           z->avail_out == 0;
 }
 
 static bool unzstd_cluster(struct qcow2 *q, size_t packed)
 {
-    ZSTD_DStream *z = ZSTD_createDStream();
     ZSTD_inBuffer in = {.src = q->packed, .size = packed};
     ZSTD_outBuffer out = {.dst = q->unpacked, .size = q->cluster_bytes};
-    bool ok = z != NULL;
+    bool ok = !ZSTD_isError(ZSTD_initDStream(q->zstd));
     while (ok && out.pos < out.size) {
         size_t before = in.pos + out.pos;
-        size_t result = ZSTD_decompressStream(z, &out, &in);
+        size_t result = ZSTD_decompressStream(q->zstd, &out, &in);
         ok = !ZSTD_isError(result) && in.pos + out.pos != before;
     }
-    (void)ZSTD_freeDStream(z);
     return ok;
 }
 
@@ -241,6 +242,9 @@ static void qcow2_close(void *context)
         q->backing.close(q->backing.context);
     for (unsigned i = 0; i < L2_CACHED; i++)
         free(q->cache[i].table);
+    if (q->zlib_ready)
+        (void)inflateEnd(&q->zlib);
+    (void)ZSTD_freeDStream(q->zstd);
     free(q->unpacked);
     free(q->packed);
     free(q->l1);
@@ -326,7 +330,10 @@ static bool allocate(struct qcow2 *q, struct error *err)
     q->packed_bytes = (((size_t)1 << (q->cluster_bits - 8)) + 1) * SECTOR;
     q->packed = malloc(q->packed_bytes);
     q->unpacked = malloc(q->cluster_bytes);
-    bool ok = q->packed && q->unpacked;
+    /* Raw deflate with a 4 KiB window. */
+    q->zlib_ready = inflateInit2(&q->zlib, -12) == Z_OK;
+    q->zstd = ZSTD_createDStream();
+    bool ok = q->packed && q->unpacked && q->zlib_ready && q->zstd;
     for (unsigned i = 0; i < L2_CACHED; i++) {
         q->cache[i].table = malloc(q->cluster_bytes);
         ok = ok && q->cache[i].table;
