@@ -708,9 +708,7 @@ static void cmd_read_dvd_structure(struct ide_drive *d)
     }
 }
 
-/* ---- dispatch
- * ----------------------------------------------------------------------------------------
- */
+/* ---- dispatch ------------------ */
 
 enum {
     ANY_TIME = 1, /* runs although a unit attention is pending */

@@ -669,9 +669,7 @@ static void command_byte(struct floppy *f, uint8_t value)
     give_result(f, 1);
 }
 
-/* ---- reset
- * ------------------------------------------------------------------------------
- */
+/* ---- reset ------------------ */
 
 static void timer_fire(void *chip)
 {
@@ -719,9 +717,7 @@ static void write_dor(struct floppy *f, uint8_t value)
     set_irq(f, f->irq);
 }
 
-/* ---- ports
- * -------------------------------------------------------------------------------
- */
+/* ---- ports ------------------ */
 
 static uint8_t read_msr(const struct floppy *f)
 {
@@ -846,9 +842,7 @@ static void ccr_write(void *chip, uint16_t offset, uint32_t value,
 static const struct io_ops dir_io = {
     .read = dir_read, .write = ccr_write, .max_bytes = 1};
 
-/* ---- life
- * ---------------------------------------------------------------------------------
- */
+/* ---- life ------------------ */
 
 static void floppy_reset(void *chip)
 {

@@ -114,9 +114,7 @@ static bool hash_file(XXH3_state_t *hash, const struct image_file *f,
     return true;
 }
 
-/* ---- raw
- * ------------------------------------------------------------------------------
- */
+/* ---- raw ------------------ */
 
 static bool raw_read(void *context, uint64_t offset, void *out, size_t bytes,
                      struct error *err)
