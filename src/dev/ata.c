@@ -14,8 +14,7 @@ enum {
     SECTOR_NS = 2560    /* 200 MB/s */
 };
 
-/* ---- addresses
- * ---------------------------------------------------------------- */
+/* ---- addresses ------------------ */
 
 static bool is_48(uint8_t command)
 {
@@ -89,8 +88,7 @@ static void finish(struct ide_drive *d)
     drive_done(d, 0);
 }
 
-/* ---- reading and writing
- * -------------------------------------------------------- */
+/* ---- reading and writing ------------------ */
 
 enum rw_mode { RW_PIO, RW_MULTIPLE, RW_DMA, RW_VERIFY };
 
@@ -262,8 +260,7 @@ static void answer(struct ide_drive *d)
     drive_wait(d, PHASE_READ_WAIT, COMMAND_NS);
 }
 
-/* ---- identification
- * -------------------------------------------------------------- */
+/* ---- identification ------------------ */
 
 static uint32_t cylinders(const struct ide_drive *d, uint32_t heads,
                           uint32_t spt)
@@ -341,8 +338,7 @@ static void identify(struct ide_drive *d)
     answer(d);
 }
 
-/* ---- other commands
- * ---------------------------------------------------------------- */
+/* ---- other commands ------------------ */
 
 static void quick(struct ide_drive *d, uint8_t error)
 {

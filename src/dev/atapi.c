@@ -37,8 +37,7 @@ enum {
     LEAD_OUT = 0xAA
 };
 
-/* ---- ends of a packet command
- * --------------------------------------------------- */
+/* ---- ends of a packet command ------------------ */
 
 static void packet_end(struct ide_drive *d, uint8_t error)
 {
@@ -89,8 +88,7 @@ static bool has_disc(const struct ide_drive *d)
     return d->block && !d->tray_open;
 }
 
-/* ---- frames of the medium
- * --------------------------------------------------------- */
+/* ---- frames of the medium ------------------ */
 
 static uint8_t to_bcd(uint32_t n)
 {
@@ -171,8 +169,7 @@ static void read_medium(struct ide_drive *d, uint32_t lba, uint32_t count,
         drive_wait(d, PHASE_PACKET_WAIT, ACCESS_NS);
 }
 
-/* ---- data phases
- * ------------------------------------------------------------------- */
+/* ---- data phases ------------------ */
 
 /* Bytes of the next DRQ block: the host's limit, even unless it is the last. */
 static uint32_t next_chunk(const struct ide_drive *d)
@@ -248,8 +245,7 @@ void atapi_dma(struct ide_drive *d)
     dma_done(d, &cursor, 0);
 }
 
-/* ---- commands: what the drive is
- * ----------------------------------------------------- */
+/* ---- commands: what the drive is ------------------ */
 
 static uint8_t *cleared(struct ide_drive *d, uint32_t bytes)
 {
@@ -394,8 +390,7 @@ static void cmd_mechanism_status(struct ide_drive *d)
     reply(d, 8, load_be16(d->packet + 8));
 }
 
-/* ---- mode pages
- * ------------------------------------------------------------------------ */
+/* ---- mode pages ------------------ */
 
 static uint32_t mode_page(struct ide_drive *d, uint8_t page, uint8_t *b)
 {
@@ -464,8 +459,7 @@ static void cmd_mode_sense10(struct ide_drive *d)
     mode_sense(d, 8, load_be16(d->packet + 7));
 }
 
-/* ---- commands: tray and speed
- * --------------------------------------------------------------- */
+/* ---- commands: tray and speed ------------------ */
 
 static void cmd_start_stop(struct ide_drive *d)
 {
@@ -500,8 +494,7 @@ static void cmd_nothing(struct ide_drive *d)
     succeed(d);
 }
 
-/* ---- commands: the medium
- * ---------------------------------------------------------------------- */
+/* ---- commands: the medium ------------------ */
 
 static void cmd_read_capacity(struct ide_drive *d)
 {

@@ -134,8 +134,7 @@ bool block_failed(const struct block *b, struct error *err)
     return b->failed;
 }
 
-/* ---- reading
- * ------------------------------------------------------------------ */
+/* ---- reading ------------------ */
 
 static bool bit(const uint64_t *map, uint64_t n)
 {
@@ -192,8 +191,7 @@ void block_read(struct block *b, uint64_t sector, uint32_t count, void *out)
     }
 }
 
-/* ---- writing
- * -------------------------------------------------------------------- */
+/* ---- writing ------------------ */
 
 static void make_dirty(struct block *b, uint64_t n)
 {
@@ -238,8 +236,7 @@ void block_write(struct block *b, uint64_t sector, uint32_t count,
     }
 }
 
-/* ---- digest
- * ------------------------------------------------------------------------ */
+/* ---- digest ------------------ */
 
 static unsigned __int128 load_u128(const uint8_t bytes[16])
 {
@@ -273,8 +270,7 @@ void block_digest(struct block *b, uint8_t out[16])
     store_u128(out, b->sum);
 }
 
-/* ---- saved state
- * --------------------------------------------------------------------- */
+/* ---- saved state ------------------ */
 
 static void forget_changes(struct block *b)
 {

@@ -118,8 +118,7 @@ static const struct field drive_fields[] = {
     FIELD_BOOL(struct fdc_drive, changed),
 };
 
-/* ---- media
- * ------------------------------------------------------------------- */
+/* ---- media ------------------ */
 
 /* rates: bit n: readable with data rate select n (0 500, 1 300, 2 250 kbit/s,
  * 3 1 Mbit/s). */
@@ -194,8 +193,7 @@ static void medium_write(const struct fdc_drive *d, struct floppy *f)
         block_write(d->medium, lba, 1, f->buffer);
 }
 
-/* ---- phases
- * -------------------------------------------------------------------- */
+/* ---- phases ------------------ */
 
 static void set_irq(struct floppy *f, bool level)
 {
@@ -245,8 +243,7 @@ static void fail(struct floppy *f, uint8_t st1, uint8_t st2)
     finish(f, ST0_ABNORMAL);
 }
 
-/* ---- reading, writing, formatting
- * ----------------------------------------------- */
+/* ---- reading, writing, formatting ------------------ */
 
 enum operation { OP_READ, OP_WRITE, OP_FORMAT, OP_VERIFY, OP_READ_ID };
 
@@ -471,8 +468,7 @@ static void data_end(struct floppy *f)
     }
 }
 
-/* ---- seeking
- * ------------------------------------------------------------------------ */
+/* ---- seeking ------------------ */
 
 static void start_seek(struct floppy *f, unsigned number, uint8_t target)
 {
@@ -504,8 +500,7 @@ static void seek_fire(void *chip)
     set_irq(f, true);
 }
 
-/* ---- commands
- * ------------------------------------------------------------------------- */
+/* ---- commands ------------------ */
 
 static void cmd_transfer(struct floppy *f)
 {

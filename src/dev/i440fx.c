@@ -148,8 +148,7 @@ bool i440fx_smram_open(const struct i440fx *h)
     return h->smram_open;
 }
 
-/* ---- registers
- * ---------------------------------------------------------------- */
+/* ---- registers ------------------ */
 
 /* D_LCK clears D_OPEN and makes the register read-only until reset. */
 static void set_smram_mask(struct i440fx *h)

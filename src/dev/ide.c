@@ -194,8 +194,7 @@ static void timer_fire(void *chip)
         atapi_continue(d);
 }
 
-/* ---- bus master
- * ---------------------------------------------------------------- */
+/* ---- bus master ------------------ */
 
 bool dma_started(const struct ide_drive *d)
 {
@@ -349,8 +348,7 @@ static void bm_write(void *chip, uint16_t offset, uint32_t value,
 static const struct io_ops bm_io = {
     .read = bm_read, .write = bm_write, .max_bytes = 4};
 
-/* ---- data register
- * ---------------------------------------------------------------- */
+/* ---- data register ------------------ */
 
 static uint8_t cd_next_byte(struct ide_drive *d)
 {
@@ -418,8 +416,7 @@ static void data_write(void *chip, uint16_t offset, uint32_t value,
 static const struct io_ops data_io = {
     .read = data_read, .write = data_write, .max_bytes = 4};
 
-/* ---- task file
- * ---------------------------------------------------------------------- */
+/* ---- task file ------------------ */
 
 static void start_reset(struct ide_channel *c)
 {
@@ -589,9 +586,7 @@ static void control_write(void *chip, uint16_t offset, uint32_t value,
 static const struct io_ops control_io = {
     .read = control_read, .write = control_write, .max_bytes = 1};
 
-/* ---- life
- * -----------------------------------------------------------------------------
- */
+/* ---- life ------------------ */
 
 static void ide_on_write(void *chip, uint8_t offset, unsigned bytes)
 {

@@ -413,8 +413,7 @@ bool pci_function_load(struct pci_function *f, struct reader *r,
     return true;
 }
 
-/* ---- the bus
- * ------------------------------------------------------------------ */
+/* ---- the bus ------------------ */
 
 struct pci_bus *pci_bus_new(struct dev_bus *bus)
 {

@@ -82,8 +82,7 @@ static const struct field pm_fields[] = {
     FIELD_U8(struct piix4_pm, smb),
 };
 
-/* ---- PM timer and SCI
- * --------------------------------------------------------- */
+/* ---- PM timer and SCI ------------------ */
 
 static uint64_t timer_cycle(const struct piix4_pm *pm)
 {
@@ -127,8 +126,7 @@ void piix4_pm_power_button(struct piix4_pm *pm)
     update_sci(pm);
 }
 
-/* ---- PM1 block
- * ------------------------------------------------------------------ */
+/* ---- PM1 block ------------------ */
 
 static void set_sts_byte(struct piix4_pm *pm, unsigned shift, uint8_t clear)
 {
@@ -277,8 +275,7 @@ static void smb_write(void *chip, uint16_t offset, uint32_t value,
 static const struct io_ops smb_io = {
     .read = smb_read, .write = smb_write, .max_bytes = 1};
 
-/* ---- APM, GPE, hot-plug
- * ---------------------------------------------------------- */
+/* ---- APM, GPE, hot-plug ------------------ */
 
 static uint32_t apm_read(void *chip, uint16_t offset, unsigned bytes)
 {
@@ -360,8 +357,7 @@ static const struct io_ops pci_plug_io = {
 static const struct io_ops cpu_plug_io = {
     .read = cpu_plug_read, .write = plug_write, .max_bytes = 1};
 
-/* ---- where the ports are
- * ---------------------------------------------------------- */
+/* ---- where the ports are ------------------ */
 
 /* A base register's ports, or 0. Ranges inside the ISA chips' ports are not
  * decoded; SeaBIOS uses 600h and 700h, above them. */
@@ -410,9 +406,7 @@ static void pm_on_write(void *chip, uint8_t offset, unsigned bytes)
     remap_ports(chip);
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------
- */
+/* ---- life ------------------ */
 
 static void reset_registers(struct piix4_pm *pm)
 {

@@ -12,8 +12,7 @@
 enum { PIECE = 65536, SAMPLES = 1024, ENDS = 16 << 20, MAGIC_BYTES = 4096 };
 #define WHOLE_MAX ((uint64_t)1 << 30)
 
-/* ---- files
- * --------------------------------------------------------------------- */
+/* ---- files ------------------ */
 
 bool image_file_read(const struct image_file *f, uint64_t offset, void *out,
                      size_t bytes, struct error *err)
@@ -75,8 +74,7 @@ static bool file_open(struct image_file *f, const char *path, struct error *err)
     return true;
 }
 
-/* ---- identification
- * --------------------------------------------------------------- */
+/* ---- identification ------------------ */
 
 static bool hash_range(XXH3_state_t *hash, const struct image_file *f,
                        uint64_t offset, uint64_t bytes, struct error *err)
@@ -149,8 +147,7 @@ static bool raw_open(struct image_file *file, struct block_base *base,
     return true;
 }
 
-/* ---- formats
- * -------------------------------------------------------------------------- */
+/* ---- formats ------------------ */
 
 /* Formats that are recognised and refused. */
 static const struct {

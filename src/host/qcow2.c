@@ -59,8 +59,7 @@ struct qcow2 {
     struct block_base backing; /* read is NULL: none */
 };
 
-/* ---- tables
- * ----------------------------------------------------------------------- */
+/* ---- tables ------------------ */
 
 static bool corrupt(const struct qcow2 *q, struct error *err, const char *what,
                     uint64_t value)
@@ -119,8 +118,7 @@ static bool l2_entry(struct qcow2 *q, uint64_t offset, uint64_t *entry,
     return true;
 }
 
-/* ---- clusters
- * ---------------------------------------------------------------------- */
+/* ---- clusters ------------------ */
 
 static bool inflate_cluster(struct qcow2 *q, size_t packed)
 {
@@ -252,9 +250,7 @@ static void qcow2_close(void *context)
     free(q);
 }
 
-/* ---- opening
- * -----------------------------------------------------------------------------
- */
+/* ---- opening ------------------ */
 
 static bool check_features(struct qcow2 *q, const uint8_t *header,
                            struct error *err)
