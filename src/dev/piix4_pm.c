@@ -246,8 +246,9 @@ static void pm_write(void *chip, uint16_t offset, uint32_t value,
 static const struct io_ops pm_io = {
     .read = pm_read, .write = pm_write, .max_bytes = 4};
 
-/* ---- SMBus host: 82371AB data sheet 7.3; every address answers with silence
- * --- */
+/* ---- SMBus host: every address answers with silence ------------------ */
+
+/* 82371AB data sheet 7.3. */
 
 static uint32_t smb_read(void *chip, uint16_t offset, unsigned bytes)
 {
