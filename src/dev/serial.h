@@ -1,5 +1,8 @@
-/* NS16550A UART (National PC16550D data sheet, June 1995) with 1.8432 MHz
- * crystal. Characters take their time on the line, both ways. */
+/* NS16550A UART (National PC16550D data sheet, June 1995). Characters take their
+ * time on the line, both ways, but the crystal is a 22.1184 MHz one (the data
+ * sheet allows 24): 12 times faster than a PC's, so that a guest which prints at
+ * the 9600 baud of a default does not spend most of its boot waiting for a line
+ * that is not there. */
 #ifndef RELIVE_DEV_SERIAL_H
 #define RELIVE_DEV_SERIAL_H
 
