@@ -63,9 +63,24 @@ fetch() {
     : >"$dir/.done"
 }
 
-# Modules for an IDE disk and CD, a PS/2 mouse, and what they depend on.
-modules='scsi_common scsi_mod libata ata_piix crc-t10dif crct10dif_common
-         crct10dif_generic sd_mod cdrom sr_mod psmouse evdev mousedev'
+# Modules for an IDE disk and CD, and for a PS/2 mouse.
+disk='ata_piix sd_mod sr_mod'
+mouse='psmouse evdev mousedev'
+
+# with_needs TREE DIRECTORY MODULE: copies a module and those it needs, and
+# prints their names, what is needed first. Its .modinfo section names them.
+with_needs() {
+    local file need
+    file=$(find "$1/lib/modules" -name "$3.ko" -o -name "${3//_/-}.ko" |
+        head -n 1)
+    [ -n "$file" ] || return 0
+    for need in $(grep -a -o 'depends=[a-z0-9_,-]*' "$file" | head -n 1 |
+        sed 's/depends=//; s/,/ /g'); do
+        with_needs "$1" "$2" "$need"
+    done
+    cp "$file" "$2/${3//-/_}.ko"
+    printf '%s\n' "${3//-/_}"
+}
 
 # initramfs ARCH OUTPUT
 initramfs() {
@@ -74,7 +89,7 @@ initramfs() {
     mkdir -p "$root"/{bin,dev,proc,sys,tmp,lib}
     cp "$out/$1/busybox-static/bin/busybox" "$root/bin/busybox" || return 1
     cp "$here/tests/guests/init" "$root/init" && chmod 755 "$root/init"
-    cp "$out/$1"/modules/*.ko "$root/lib/" || return 1
+    cp "$out/$1"/modules/* "$root/lib/" || return 1
     (cd "$root" && find . | LC_ALL=C sort |
         cpio --quiet -o -H newc --owner 0:0 --reproducible) |
         gzip -n -9 >"$2.new" && mv "$2.new" "$2"
@@ -84,7 +99,7 @@ initramfs() {
 
 # Takes the kernel and the modules of interest out of its package.
 kernel() { # kernel ARCH METAPACKAGE
-    local name tree module file options
+    local name tree module options
     [ -s "$out/vmlinuz-$1" ] && [ -d "$out/$1/modules" ] && return 0
     mapfile -t options < <(apt_options "$1")
     update "$1"
@@ -94,11 +109,13 @@ kernel() { # kernel ARCH METAPACKAGE
     fetch "$1" "$name" || return 1
     tree=$out/$1/$name
     mkdir -p "$out/$1/modules.new"
-    for module in $modules; do
-        file=$(find "$tree/lib/modules" -name "$module.ko" -o \
-            -name "${module//_/-}.ko" | head -n 1)
-        [ -n "$file" ] && cp "$file" "$out/$1/modules.new/$module.ko"
-    done
+    # The checksums that sd_mod uses are looked up by name when it loads.
+    for module in crct10dif_generic crc64_rocksoft_generic $disk; do
+        with_needs "$tree" "$out/$1/modules.new" "$module"
+    done | awk '!seen[$0]++' >"$out/$1/modules.new/disk.list"
+    for module in $mouse; do
+        with_needs "$tree" "$out/$1/modules.new" "$module"
+    done | awk '!seen[$0]++' >"$out/$1/modules.new/mouse.list"
     cp "$tree"/boot/vmlinuz-* "$out/vmlinuz-$1.new" || return 1
     rm -rf "$tree" "$out/$1/modules" # unpacked it takes 400 MB
     mv "$out/$1/modules.new" "$out/$1/modules"
