@@ -3,7 +3,7 @@
 #include "cpu/access.h"
 #include "cpu/decode.h"
 
-#include <stdlib.h>
+#include <sys/mman.h>
 
 enum {
     BLOCK_INSNS = 64,           /* longest block */
@@ -123,8 +123,10 @@ static void code_written(void *context, uint32_t frame, uint32_t offset,
 
 struct blocks *blocks_new(struct cpu *c, struct error *err)
 {
-    struct blocks *b = calloc(1, sizeof *b);
-    if (!b) {
+    /* Zeroed, aligned, and costs nothing until it is touched. */
+    struct blocks *b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (b == MAP_FAILED) {
         error_set(err, ERR_NOMEM, "no memory for the block cache (%zu bytes)",
                   sizeof *b);
         return NULL;
@@ -137,7 +139,8 @@ struct blocks *blocks_new(struct cpu *c, struct error *err)
 
 void blocks_free(struct blocks *b)
 {
-    free(b);
+    if (b)
+        munmap(b, sizeof *b);
 }
 
 void blocks_limit(struct cpu *c, unsigned n)
