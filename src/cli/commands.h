@@ -1,0 +1,13 @@
+/* The subcommands, one file each. */
+#ifndef RELIVE_CLI_COMMANDS_H
+#define RELIVE_CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+extern const struct command command_run, command_record, command_replay,
+    command_info, command_events, command_check, command_screenshot;
+
+/* What `relive help input` prints. */
+void help_input(void);
+
+#endif

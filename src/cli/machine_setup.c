@@ -1,0 +1,227 @@
+#include "cli/machine_setup.h"
+
+#include "host/blob.h"
+#include "host/image.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_BIOS    "/usr/share/seabios/bios-256k.bin"
+#define DEFAULT_VGABIOS "/usr/share/seabios/vgabios-stdvga.bin"
+
+enum { FIRMWARE_MAX = 16 << 20, KERNEL_MAX = 1 << 30 };
+
+/* ---- defaults -------------------------------------------------------------
+ */
+
+static bool firmware_default(char path[MACHINE_PATH], const char *fallback,
+                             const char *option, struct error *err)
+{
+    if (strcmp(path, "none") == 0 && strcmp(option, "vgabios") == 0) {
+        memset(path, 0, MACHINE_PATH);
+        return true;
+    }
+    if (path[0])
+        return true;
+    if (access(fallback, R_OK) != 0)
+        return error_set(err, ERR_INPUT,
+                         "%s: not found: install the Debian package seabios "
+                         "or name a file with --%s",
+                         fallback, option);
+    memcpy(path, fallback, strlen(fallback));
+    return true;
+}
+
+static bool make_absolute(char path[MACHINE_PATH], struct error *err)
+{
+    if (!path[0] || path[0] == '/')
+        return true;
+    char *full = realpath(path, NULL);
+    if (!full) /* opening it will say why */
+        return true;
+    size_t length = strlen(full);
+    bool fits = length < MACHINE_PATH;
+    if (fits) {
+        memset(path, 0, MACHINE_PATH);
+        memcpy(path, full, length);
+    }
+    free(full);
+    return fits || error_set(err, ERR_USAGE,
+                             "%.200s: expected an absolute path of at most %d "
+                             "bytes, found %zu",
+                             path, MACHINE_PATH - 1, length);
+}
+
+bool machine_setup_defaults(struct machine_config *c, struct error *err)
+{
+    for (unsigned i = 0; i < MACHINE_DISKS; i++)
+        if (!make_absolute(c->disk[i], err))
+            return false;
+    return firmware_default(c->bios, DEFAULT_BIOS, "bios", err) &&
+           firmware_default(c->vgabios, DEFAULT_VGABIOS, "vgabios", err) &&
+           make_absolute(c->cdrom, err) && make_absolute(c->floppy, err) &&
+           make_absolute(c->bios, err) && make_absolute(c->vgabios, err) &&
+           make_absolute(c->kernel, err) && make_absolute(c->initrd, err);
+}
+
+/* ---- opening --------------------------------------------------------------
+ */
+
+static void identify(struct media_identity *id, const char *role,
+                     const char *path, uint64_t bytes, const uint8_t *hash)
+{
+    memset(id, 0, sizeof *id);
+    (void)snprintf(id->role, sizeof id->role, "%s", role);
+    (void)snprintf(id->path, sizeof id->path, "%s", path);
+    id->bytes = bytes;
+    memcpy(id->hash, hash, MEDIA_HASH_BYTES);
+}
+
+static struct block *open_image(const char *path, const char *role,
+                                bool read_only, struct media_identity *id,
+                                struct error *err)
+{
+    struct block_base base;
+    uint8_t hash[MEDIA_HASH_BYTES];
+    if (!image_open(path, &base, hash, err))
+        return NULL;
+    identify(id, role, path, base.bytes, hash);
+    return block_new(path, &base, read_only, err);
+}
+
+static bool add_image(struct machine_setup *s, const char *path,
+                      const char *role, bool read_only, struct block **out,
+                      struct error *err)
+{
+    if (!path[0])
+        return true;
+    *out = open_image(path, role, read_only, &s->media[s->media_count], err);
+    if (!*out)
+        return false;
+    s->media_count++;
+    return true;
+}
+
+static bool add_blob(struct machine_setup *s, const char *path,
+                     const char *role, size_t max_bytes, struct blob *out,
+                     struct error *err)
+{
+    void *data;
+    uint8_t hash[MEDIA_HASH_BYTES];
+    if (!path[0])
+        return true;
+    if (!blob_read(path, max_bytes, &data, &out->bytes, err))
+        return false;
+    out->data = data;
+    media_hash(data, out->bytes, hash);
+    identify(&s->media[s->media_count++], role, path, out->bytes, hash);
+    return true;
+}
+
+static bool open_all(struct machine_setup *s, const struct machine_config *c,
+                     struct machine_media *media, struct error *err)
+{
+    static const char *const disks[MACHINE_DISKS] = {"disk0", "disk1", "disk2"};
+    if (!add_blob(s, c->bios, "bios", FIRMWARE_MAX, &media->bios, err) ||
+        !add_blob(s, c->vgabios, "vgabios", FIRMWARE_MAX, &media->vgabios,
+                  err) ||
+        !add_blob(s, c->kernel, "kernel", KERNEL_MAX, &media->kernel, err) ||
+        !add_blob(s, c->initrd, "initrd", KERNEL_MAX, &media->initrd, err))
+        return false;
+    for (unsigned i = 0; i < MACHINE_DISKS; i++)
+        if (!add_image(s, c->disk[i], disks[i], false, &media->disk[i], err))
+            return false;
+    return add_image(s, c->cdrom, "cdrom", true, &media->cdrom, err) &&
+           add_image(s, c->floppy, "floppy", false, &media->floppy, err);
+}
+
+static void free_blobs(struct machine_media *media)
+{
+    free((void *)media->bios.data);
+    free((void *)media->vgabios.data);
+    free((void *)media->kernel.data);
+    free((void *)media->initrd.data);
+}
+
+static void free_blocks(struct machine_media *media)
+{
+    for (unsigned i = 0; i < MACHINE_DISKS; i++)
+        block_free(media->disk[i]);
+    block_free(media->cdrom);
+    block_free(media->floppy);
+}
+
+/* ---- media changes --------------------------------------------------------
+ */
+
+static struct block *open_inserted(void *context, const char *path,
+                                   struct error *err)
+{
+    struct machine_setup *s = context;
+    struct media_identity id;
+    struct block *block = open_image(path, "inserted", true, &id, err);
+    if (!block)
+        return NULL;
+    const struct media_identity *want =
+        s->replayer ? replayer_find_media(s->replayer, path) : NULL;
+    if (want && (want->bytes != id.bytes ||
+                 memcmp(want->hash, id.hash, MEDIA_HASH_BYTES) != 0)) {
+        error_set(err, ERR_MISMATCH,
+                  "%s: not the medium that was inserted while recording: "
+                  "expected %llu bytes, found %llu%s",
+                  path, (unsigned long long)want->bytes,
+                  (unsigned long long)id.bytes,
+                  want->bytes == id.bytes ? " with other contents" : "");
+        block_free(block);
+        return NULL;
+    }
+    if (s->recorder)
+        recorder_add_media(s->recorder, &id);
+    return block;
+}
+
+/* ---- the machine ----------------------------------------------------------
+ */
+
+bool machine_setup_open(struct machine_setup *s,
+                        const struct machine_config *config, struct error *err)
+{
+    struct machine_media media = {0};
+    memset(s, 0, sizeof *s);
+    /* machine_new() checks too: here, before gigabytes are hashed. */
+    bool ok =
+        machine_config_check(config, err) && open_all(s, config, &media, err);
+    if (!ok)
+        free_blocks(&media);
+    else
+        s->machine = machine_new(config, &media, err);
+    free_blobs(&media);
+    if (!s->machine)
+        return false;
+    machine_set_media_open(s->machine, open_inserted, s);
+    return true;
+}
+
+void machine_setup_close(struct machine_setup *s)
+{
+    machine_free(s->machine);
+    s->machine = NULL;
+}
+
+bool machine_setup_reload(struct machine_setup *s, struct error *err)
+{
+    struct writer w;
+    struct reader r;
+    writer_init(&w);
+    machine_save(s->machine, &w);
+    bool ok = !w.failed;
+    if (!ok)
+        error_set(err, ERR_NOMEM, "no memory to save the machine");
+    reader_init(&r, w.data, w.used);
+    ok = ok && machine_load(s->machine, &r, err);
+    writer_fini(&w);
+    return ok;
+}

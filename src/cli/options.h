@@ -1,0 +1,98 @@
+/* Command lines: one table row per option drives parsing and help. */
+#ifndef RELIVE_CLI_OPTIONS_H
+#define RELIVE_CLI_OPTIONS_H
+
+#include "base/error.h"
+#include "board/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Exit statuses of every command. */
+enum {
+    STATUS_OK = 0,
+    STATUS_GUEST = 1, /* the replay diverged, or the guest failed */
+    STATUS_BAD = 2    /* usage, bad input, host trouble */
+};
+
+enum pace {
+    PACE_AUTO, /* real when someone can type, max otherwise */
+    PACE_REAL,
+    PACE_MAX
+};
+
+/* A tick, given as such or as guest time. */
+struct tick_option {
+    bool is_given, is_time;
+    uint64_t value; /* ticks or ns */
+};
+
+/* Everything any command takes; texts are borrowed from argv. */
+struct cli_options {
+    struct machine_config config;
+    const char *session; /* the argument, or record's -o */
+    const char *output;  /* screenshot's -o */
+    const char *serial, *debugcon;
+    const char *input;
+    const char *log;
+    const char *screenshot;
+    const char *until_serial;
+    struct tick_option until, from, to, at;
+    enum pace pace;
+    uint64_t limit_bytes;
+    uint64_t stress_tlb, stress_block, stress_save;
+    bool no_verify, json;
+};
+
+struct option_row {
+    const char *name; /* NULL ends a table */
+    char letter;      /* also -x VALUE; 0: none */
+    const char *arg;  /* NULL: takes no value */
+    const char *help; /* lines separated by newlines */
+    bool (*take)(struct cli_options *o, const char *value, struct error *err);
+};
+
+struct command {
+    const char *name;
+    const char *synopsis;               /* behind the name */
+    const char *summary;                /* a few words */
+    const char *details;                /* paragraphs for --help */
+    const struct option_row *groups[4]; /* tables, NULL at the end */
+    bool takes_session;                 /* has one argument, the session */
+    bool takes_machine;                 /* fill in firmware defaults */
+    int (*run)(const struct cli_options *o);
+};
+
+extern const struct option_row machine_options[];
+extern const struct option_row stress_options[];
+
+/* Setters that commands' own tables name. */
+bool take_output_session(struct cli_options *o, const char *v,
+                         struct error *err);
+bool take_until(struct cli_options *o, const char *v, struct error *err);
+
+/* "123" or "2.5s". */
+bool tick_option_parse(struct tick_option *t, const char *name,
+                       const char *text, struct error *err);
+/* As ticks of a machine; `otherwise` when it was not given. */
+uint64_t tick_option_ticks(const struct tick_option *t, uint32_t cpu_mhz,
+                           uint64_t otherwise);
+
+enum parse_result {
+    PARSE_OK,
+    PARSE_HELP, /* --help was there */
+    PARSE_BAD
+};
+/* argv[0] is the command's name. */
+enum parse_result options_parse(const struct command *c, int argc, char **argv,
+                                struct cli_options *o, struct error *err);
+
+/* What `relive COMMAND --help` shows, to stdout. */
+void options_help(const struct command *c);
+
+/* Print "relive: SENTENCE" to stderr; returns STATUS_BAD. */
+int cli_fail(const struct error *err);
+/* One line to stderr, of the same shape. */
+void cli_warn(const char *text);
+
+#endif

@@ -1,0 +1,387 @@
+/* The options that describe a machine and how it is run, shared by run and
+ * record, and what they mean. */
+#include "cli/options.h"
+
+#include "host/blob.h"
+#include "host/channel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONFIG_FILE_MAX = 1 << 20 };
+
+/* ---- values ---------------------------------------------------------------
+ */
+
+static bool bad(const char *option, const char *what, const char *found,
+                struct error *err)
+{
+    return error_set(err, ERR_USAGE, "--%s: expected %s, found '%.100s'",
+                     option, what, found);
+}
+
+static bool number(const char *option, const char *v, uint64_t limit,
+                   uint64_t *out, struct error *err)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(v, &end, 10);
+    if (v[0] >= '0' && v[0] <= '9' && !*end && errno == 0 && *out > 0 &&
+        *out <= limit)
+        return true;
+    return bad(option, "a whole number above 0", v, err);
+}
+
+/* 512, 512M, 2G, 65536K: MiB without a unit. */
+static bool size(const char *option, const char *v, uint64_t *bytes,
+                 struct error *err)
+{
+    char *end;
+    unsigned shift = 20;
+    errno = 0;
+    uint64_t n = strtoull(v, &end, 10);
+    bool ok = v[0] >= '0' && v[0] <= '9' && errno == 0;
+    if (*end == 'K' || *end == 'k')
+        shift = 10;
+    else if (*end == 'G' || *end == 'g')
+        shift = 30;
+    if (*end && strchr("KkMmGg", *end))
+        end++;
+    if (!ok || *end || n > UINT64_MAX >> shift)
+        return bad(option, "a size like 512M or 2G", v, err);
+    *bytes = n << shift;
+    return true;
+}
+
+/* Recorded paths are absolute, so that a session replays from any directory. A
+ * path that cannot be resolved stays: opening it gives the better sentence. */
+static bool path(const char *option, char out[MACHINE_PATH], const char *v,
+                 struct error *err)
+{
+    if (!*v)
+        return bad(option, "a file name", v, err);
+    char *full = realpath(v, NULL);
+    const char *text = full ? full : v;
+    size_t length = strlen(text);
+    bool fits = length < MACHINE_PATH;
+    memset(out, 0, MACHINE_PATH);
+    if (fits)
+        memcpy(out, text, length);
+    free(full);
+    if (fits)
+        return true;
+    return error_set(err, ERR_USAGE,
+                     "--%s: expected a path of at most %d bytes, found %zu",
+                     option, MACHINE_PATH - 1, length);
+}
+
+/* Days since 1970-01-01 of a date of the Gregorian calendar. */
+static int64_t days_since_1970(int year, int month, int day)
+{
+    static const int before[] = {0,   31,  59,  90,  120, 151,
+                                 181, 212, 243, 273, 304, 334};
+    int64_t y = year - (month <= 2); /* leap days up to this year's February */
+    int64_t leaps = y / 4 - y / 100 + y / 400 - (1969 / 4 - 19 + 4);
+    return (int64_t)(year - 1970) * 365 + leaps + before[month - 1] + day - 1;
+}
+
+static int days_in_month(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return days[month - 1] + (month == 2 && leap);
+}
+
+/* 2026-01-31, 2026-01-31T12:34 or 2026-01-31T12:34:56, Z allowed behind. */
+static bool date(const char *v, int64_t *seconds)
+{
+    int year, month, day, hour = 0, minute = 0, second = 0, at = 0, part = 0;
+    if (sscanf(v, "%4d-%2d-%2d%n", &year, &month, &day, &at) != 3)
+        return false;
+    v += at;
+    if (*v == 'T' || *v == ' ') {
+        if (sscanf(v + 1, "%2d:%2d%n", &hour, &minute, &part) != 2)
+            return false;
+        v += 1 + part;
+        if (*v == ':') {
+            if (sscanf(v + 1, "%2d%n", &second, &part) != 1)
+                return false;
+            v += 1 + part;
+        }
+        if (*v == 'Z')
+            v++;
+    }
+    if (*v || year < 1980 || year > 2099 || month < 1 || month > 12 ||
+        day < 1 || day > days_in_month(year, month) || hour < 0 || hour > 23 ||
+        minute < 0 || minute > 59 || second < 0 || second > 59)
+        return false;
+    *seconds = days_since_1970(year, month, day) * 86400 + hour * 3600 +
+               minute * 60 + second;
+    return true;
+}
+
+/* ---- setters --------------------------------------------------------------
+ */
+
+static bool take_mem(struct cli_options *o, const char *v, struct error *err)
+{
+    return size("mem", v, &o->config.mem_bytes, err);
+}
+
+static bool take_mhz(struct cli_options *o, const char *v, struct error *err)
+{
+    uint64_t mhz;
+    if (!number("cpu-mhz", v, 100000, &mhz, err))
+        return false;
+    o->config.cpu_mhz = (uint32_t)mhz;
+    return true;
+}
+
+static bool take_disk(struct cli_options *o, const char *v, struct error *err)
+{
+    for (unsigned i = 0; i < MACHINE_DISKS; i++)
+        if (!o->config.disk[i][0])
+            return path("disk", o->config.disk[i], v, err);
+    return error_set(err, ERR_USAGE, "--disk: expected at most %d disks",
+                     MACHINE_DISKS);
+}
+
+static bool take_cdrom(struct cli_options *o, const char *v, struct error *err)
+{
+    return path("cdrom", o->config.cdrom, v, err);
+}
+
+static bool take_floppy(struct cli_options *o, const char *v, struct error *err)
+{
+    return path("floppy", o->config.floppy, v, err);
+}
+
+static bool take_boot(struct cli_options *o, const char *v, struct error *err)
+{
+    if (strlen(v) != 1 || !strchr("cda", *v))
+        return bad("boot", "c (disk), d (CD) or a (floppy)", v, err);
+    o->config.boot = *v;
+    return true;
+}
+
+static bool take_kernel(struct cli_options *o, const char *v, struct error *err)
+{
+    return path("kernel", o->config.kernel, v, err);
+}
+
+static bool take_initrd(struct cli_options *o, const char *v, struct error *err)
+{
+    return path("initrd", o->config.initrd, v, err);
+}
+
+static bool take_append(struct cli_options *o, const char *v, struct error *err)
+{
+    size_t length = strlen(v);
+    if (length >= MACHINE_APPEND)
+        return error_set(err, ERR_USAGE,
+                         "--append: expected at most %d bytes, found %zu",
+                         MACHINE_APPEND - 1, length);
+    memset(o->config.append, 0, MACHINE_APPEND);
+    memcpy(o->config.append, v, length);
+    return true;
+}
+
+static bool take_bios(struct cli_options *o, const char *v, struct error *err)
+{
+    return path("bios", o->config.bios, v, err);
+}
+
+static bool take_vgabios(struct cli_options *o, const char *v,
+                         struct error *err)
+{
+    if (strcmp(v, "none") != 0)
+        return path("vgabios", o->config.vgabios, v, err);
+    memset(o->config.vgabios, 0, MACHINE_PATH);
+    memcpy(o->config.vgabios, v, strlen(v));
+    return true;
+}
+
+static bool take_serial(struct cli_options *o, const char *v, struct error *err)
+{
+    o->serial = v;
+    return channel_spec_ok(v, "--serial", err);
+}
+
+static bool take_debugcon(struct cli_options *o, const char *v,
+                          struct error *err)
+{
+    o->debugcon = v;
+    return channel_spec_ok(v, "--debugcon", err);
+}
+
+static bool take_display(struct cli_options *o, const char *v,
+                         struct error *err)
+{
+    (void)o;
+    return strcmp(v, "none") == 0 || bad("display", "none", v, err);
+}
+
+static bool take_input(struct cli_options *o, const char *v, struct error *err)
+{
+    (void)err;
+    o->input = v;
+    return true;
+}
+
+bool take_until(struct cli_options *o, const char *v, struct error *err)
+{
+    return tick_option_parse(&o->until, "until", v, err);
+}
+
+static bool take_until_serial(struct cli_options *o, const char *v,
+                              struct error *err)
+{
+    o->until_serial = v;
+    return (*v && strlen(v) <= 200) ||
+           bad("until-serial", "a text of 1 to 200 bytes", v, err);
+}
+
+static bool take_pace(struct cli_options *o, const char *v, struct error *err)
+{
+    if (strcmp(v, "real") == 0)
+        o->pace = PACE_REAL;
+    else if (strcmp(v, "max") == 0)
+        o->pace = PACE_MAX;
+    else
+        return bad("pace", "real or max", v, err);
+    return true;
+}
+
+static bool take_engine(struct cli_options *o, const char *v, struct error *err)
+{
+    (void)o;
+    return strcmp(v, "interp") == 0 ||
+           bad("engine", "interp (the only engine of this version)", v, err);
+}
+
+static bool take_rtc(struct cli_options *o, const char *v, struct error *err)
+{
+    if (!date(v, &o->config.rtc_seconds))
+        return bad("rtc", "a date from 1980 to 2099 like 2026-01-31T12:00:00",
+                   v, err);
+    o->config.rtc_fixed = true;
+    return true;
+}
+
+static bool take_config(struct cli_options *o, const char *v, struct error *err)
+{
+    void *text;
+    size_t bytes;
+    if (!blob_read(v, CONFIG_FILE_MAX, &text, &bytes, err))
+        return false;
+    bool ok = machine_config_from_json(&o->config, text, v, err);
+    free(text);
+    return ok;
+}
+
+static bool take_testdev(struct cli_options *o, const char *v,
+                         struct error *err)
+{
+    (void)v;
+    (void)err;
+    o->config.testdev = true;
+    return true;
+}
+
+static bool take_log(struct cli_options *o, const char *v, struct error *err)
+{
+    (void)err;
+    o->log = v;
+    return true;
+}
+
+static bool take_stress_tlb(struct cli_options *o, const char *v,
+                            struct error *err)
+{
+    return number("stress-tlb", v, 1 << 20, &o->stress_tlb, err);
+}
+
+static bool take_stress_block(struct cli_options *o, const char *v,
+                              struct error *err)
+{
+    return number("stress-block", v, 1 << 20, &o->stress_block, err);
+}
+
+static bool take_stress_save(struct cli_options *o, const char *v,
+                             struct error *err)
+{
+    return number("stress-save", v, UINT64_MAX, &o->stress_save, err);
+}
+
+/* ---- tables ---------------------------------------------------------------
+ */
+
+const struct option_row machine_options[] = {
+    {"mem", 0, "SIZE", "guest RAM: 512M, 2G, ... (default 256M)", take_mem},
+    {"cpu-mhz", 0, "N", "ticks per guest microsecond (default 1000)", take_mhz},
+    {"disk", 0, "FILE",
+     "hard disk image, raw or qcow2, never written to;\nup to three times",
+     take_disk},
+    {"cdrom", 0, "FILE", "CD image in the CD-ROM drive", take_cdrom},
+    {"floppy", 0, "FILE", "floppy image in drive A", take_floppy},
+    {"boot", 0, "c|d|a", "boot from disk (c, the default), CD or floppy",
+     take_boot},
+    {"kernel", 0, "FILE", "boot a Linux bzImage or a multiboot image",
+     take_kernel},
+    {"initrd", 0, "FILE", "initial RAM disk, or multiboot module", take_initrd},
+    {"append", 0, "STR", "the kernel's command line", take_append},
+    {"bios", 0, "FILE", "firmware image (default: Debian's seabios)",
+     take_bios},
+    {"vgabios", 0, "FILE",
+     "video firmware (default: Debian's seabios); none: without", take_vgabios},
+    {"serial", 0, "WHERE",
+     "COM1: stdio, none (default), file:PATH, or unix:PATH (a\n"
+     "listening socket). With stdio on a terminal, Ctrl-A x ends\n"
+     "the run, Ctrl-A Ctrl-A sends Ctrl-A, Ctrl-A h helps",
+     take_serial},
+    {"debugcon", 0, "WHERE",
+     "port 0xE9: stdio, none (default), file:PATH or unix:PATH", take_debugcon},
+    {"display", 0, "none", "no window (the only choice of this version)",
+     take_display},
+    {"input", 0, "SCRIPT", "a file of timed actions: see relive help input",
+     take_input},
+    {"until", 0, "TICK", "stop at this tick, or guest time like 2.5s",
+     take_until},
+    {"until-serial", 0, "TEXT",
+     "stop when COM1 has sent TEXT; exit status 1 when the run\n"
+     "ends without it",
+     take_until_serial},
+    {"pace", 0, "real|max",
+     "real: guest time follows the wall clock; max: idle time\n"
+     "passes at once (default: real when COM1 is on a terminal\n"
+     "or a socket, max otherwise)",
+     take_pace},
+    {"engine", 0, "interp", "how guest code runs: interp", take_engine},
+    {"rtc", 0, "ISO-DATE",
+     "the guest's clock at tick 0, like 2026-01-31T12:00:00\n"
+     "(default: the host's, in UTC)",
+     take_rtc},
+    {"config", 0, "FILE",
+     "machine configuration in JSON, with the keys that\n"
+     "relive info SESSION --json shows; later options win",
+     take_config},
+    {"testdev", 0, NULL, "add the bench devices of QEMU's pc-testdev",
+     take_testdev},
+    {"log", 0, "FILE",
+     "write what the guest does that no data sheet defines to\n"
+     "FILE (-: standard error)",
+     take_log},
+    {0},
+};
+
+const struct option_row stress_options[] = {
+    {"stress-tlb", 0, "N", "for testing: a TLB of N entries", take_stress_tlb},
+    {"stress-block", 0, "N", "for testing: blocks of at most N instructions",
+     take_stress_block},
+    {"stress-save", 0, "N",
+     "for testing: save and load the machine in place every N\nticks",
+     take_stress_save},
+    {0},
+};

@@ -1,0 +1,20 @@
+/* A session opened for replay: what replay and screenshot share. */
+#ifndef RELIVE_CLI_REPLAY_H
+#define RELIVE_CLI_REPLAY_H
+
+#include "cli/machine_setup.h"
+
+struct replay {
+    struct replayer *replayer;  /* owned */
+    struct machine_setup setup; /* owned */
+};
+
+/* Open the session and its media, build the machine and attach it. Warns on
+ * stderr of a torn session. r is zeroed and does not move. */
+bool replay_open(struct replay *r, const char *path, struct error *err);
+void replay_close(struct replay *r);
+
+/* The picture now. */
+bool replay_screenshot(struct replay *r, const char *path, struct error *err);
+
+#endif

@@ -1,0 +1,85 @@
+/* relive screenshot: what the guest showed at a tick. */
+#include "cli/commands.h"
+#include "cli/replay.h"
+
+#include <stdlib.h>
+
+static bool take_at(struct cli_options *o, const char *v, struct error *err)
+{
+    return tick_option_parse(&o->at, "at", v, err);
+}
+
+static bool take_output(struct cli_options *o, const char *v, struct error *err)
+{
+    (void)err;
+    o->output = v;
+    return true;
+}
+
+static const struct option_row screenshot_options[] = {
+    {"at", 0, "TICK", "the tick, or guest time like 2.5s", take_at},
+    {"output", 'o', "FILE", "the PNG file to write", take_output},
+    {0},
+};
+
+/* Stand at the tick, from the nearest snapshot below it. */
+static bool go_to(struct replay *r, uint64_t tick, struct error *err)
+{
+    const struct session *s = replayer_session(r->replayer);
+    if (tick > s->end_tick)
+        return error_set(err, ERR_USAGE,
+                         "--at: expected a tick from 0 to %llu, the end of the "
+                         "session, found %llu",
+                         (unsigned long long)s->end_tick,
+                         (unsigned long long)tick);
+    if (!replayer_seek(r->replayer, tick, err))
+        return false;
+    enum replay_stop stop = replayer_run(r->replayer, tick, err);
+    return stop != REPLAY_DIVERGED && stop != REPLAY_FAILED;
+}
+
+static bool take_picture(struct replay *r, const struct cli_options *o,
+                         struct error *err)
+{
+    if (!o->at.is_given || !o->output)
+        return error_set(err, ERR_USAGE,
+                         "screenshot: expected --at TICK and -o FILE.png (see "
+                         "relive screenshot --help)");
+    if (!replay_open(r, o->session, err))
+        return false;
+    uint32_t mhz = machine_config(r->setup.machine)->cpu_mhz;
+    return go_to(r, tick_option_ticks(&o->at, mhz, 0), err) &&
+           replay_screenshot(r, o->output, err);
+}
+
+static int run(const struct cli_options *o)
+{
+    struct error err;
+    struct replay *r = calloc(1, sizeof *r);
+    if (!r) {
+        error_set(&err, ERR_NOMEM, "no memory to start");
+        return cli_fail(&err);
+    }
+    bool ok = take_picture(r, o, &err);
+    int status = STATUS_OK;
+    if (!ok) {
+        (void)cli_fail(&err);
+        status = r->replayer && replayer_report(r->replayer)->diverged
+                     ? STATUS_GUEST
+                     : STATUS_BAD;
+    }
+    replay_close(r);
+    free(r);
+    return status;
+}
+
+const struct command command_screenshot = {
+    .name = "screenshot",
+    .synopsis = "SESSION --at TICK -o FILE.png",
+    .summary = "write what the screen showed at a tick",
+    .details = "Replay the session up to a tick and write the screen to a PNG\n"
+               "file.",
+    .groups = {screenshot_options},
+    .takes_session = true,
+    .run = run,
+};

@@ -1,0 +1,58 @@
+#include "cli/signals.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Signal handlers have no argument of ours: the two words here are the
+ * program's only state outside its call stack. */
+static volatile sig_atomic_t arrived;
+static struct terminal *volatile user_terminal;
+
+static void restore(void)
+{
+    struct terminal *t = user_terminal;
+    if (t)
+        terminal_restore(t);
+}
+
+static void on_stop(int number)
+{
+    if (arrived) {
+        restore();
+        _exit(128 + number);
+    }
+    arrived = number;
+}
+
+static void on_crash(int number)
+{
+    restore();
+    (void)raise(number); /* the handler is gone: the default action follows */
+}
+
+void signals_install(struct terminal *terminal)
+{
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    struct sigaction action;
+    user_terminal = terminal;
+    memset(&action, 0, sizeof action);
+    (void)sigemptyset(&action.sa_mask);
+    action.sa_handler = on_stop;
+    for (unsigned i = 0; i < sizeof stops / sizeof stops[0]; i++)
+        (void)sigaction(stops[i], &action, NULL);
+    action.sa_handler = SIG_IGN;
+    (void)sigaction(SIGPIPE, &action, NULL);
+    if (!terminal)
+        return;
+    action.sa_handler = on_crash;
+    action.sa_flags = (int)SA_RESETHAND;
+    for (unsigned i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
+        (void)sigaction(crashes[i], &action, NULL);
+}
+
+bool signals_arrived(void)
+{
+    return arrived != 0;
+}
