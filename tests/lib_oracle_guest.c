@@ -1,0 +1,346 @@
+/* Tier 0's side of the oracle: a CPU at CPL 3 behind page tables that map the
+ * same window, and an IDT whose handlers halt: what a handler's frame holds is
+ * the outcome. */
+#include "tests/lib_oracle.h"
+
+#include "base/bytes.h"
+#include "cpu/cpu.h"
+#include "cpu/model.h"
+#include "cpu/x87.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Physical layout, in pages. The supervisor area is mapped at SYSTEM. */
+#define SYSTEM 0xffff800000000000ULL
+enum {
+    PML4_PAGE = 0,
+    LOW_PDPT = 1,
+    LOW_PD = 2,
+    LOW_PT = 3,
+    HIGH_PDPT = 4,
+    HIGH_PD = 5,
+    HIGH_PT = 6,
+    IDT_PAGE = 7,
+    GDT_PAGE = 8, /* GDT, then TSS at 1024 */
+    HANDLER_PAGE = 9,
+    STACK_PAGE = 10,
+    SYSTEM_PAGES = 11,
+    WINDOW_PAGE = 16, /* the test window */
+    PHYSICAL_PAGES = WINDOW_PAGE + ORACLE_PAGES,
+    TSS_AT = 1024,
+    HANDLER_SPACING = 16,
+    RUN_TICKS = 1 << 20
+};
+
+struct oracle_guest {
+    struct phys *phys;
+    uint32_t frame;
+    struct cpu cpu;
+    uint32_t code_at, code_bytes;
+};
+
+static uint8_t *page(const struct oracle_guest *g, unsigned n)
+{
+    return phys_frame_host(g->phys, g->frame + n);
+}
+
+static uint32_t no_io_read(void *context, uint16_t port, unsigned bytes)
+{
+    (void)context;
+    (void)port;
+    (void)bytes;
+    return UINT32_MAX;
+}
+
+static void no_io_write(void *context, uint16_t port, uint32_t value,
+                        unsigned bytes)
+{
+    (void)context;
+    (void)port;
+    (void)value;
+    (void)bytes;
+}
+
+static uint8_t no_vector(void *context)
+{
+    (void)context;
+    return 0;
+}
+
+static void no_tpr(void *context, uint8_t value)
+{
+    (void)context;
+    (void)value;
+}
+
+static void no_base(void *context, uint64_t value)
+{
+    (void)context;
+    (void)value;
+}
+
+static void no_ferr(void *context, bool level)
+{
+    (void)context;
+    (void)level;
+}
+
+static void no_text(void *context, const char *text)
+{
+    (void)context;
+    (void)text;
+}
+
+static void map_page(struct oracle_guest *g, unsigned table, unsigned index,
+                     unsigned to, uint64_t bits)
+{
+    store_le64(page(g, table) + 8 * index,
+               (uint64_t)to * PAGE_BYTES | bits | 0x61); /* D, A, P */
+}
+
+static void build_tables(struct oracle_guest *g)
+{
+    const uint64_t user = 6, nx = 1ULL << 63;
+    map_page(g, PML4_PAGE, 0, LOW_PDPT, user);
+    map_page(g, LOW_PDPT, 0, LOW_PD, user);
+    map_page(g, LOW_PD, (unsigned)(ORACLE_WINDOW >> 21), LOW_PT, user);
+    for (unsigned p = 0; p < ORACLE_PAGES; p++) {
+        unsigned rights = oracle_page_rights(p);
+        if (rights)
+            map_page(g, LOW_PT, p, WINDOW_PAGE + p,
+                     4 | (rights & ORACLE_W ? 2 : 0) |
+                         (rights & ORACLE_X ? 0 : nx));
+    }
+    map_page(g, PML4_PAGE, 256, HIGH_PDPT, 2);
+    map_page(g, HIGH_PDPT, 0, HIGH_PD, 2);
+    map_page(g, HIGH_PD, 0, HIGH_PT, 2);
+    for (unsigned p = 0; p < SYSTEM_PAGES; p++)
+        map_page(g, HIGH_PT, p, p, 2);
+}
+
+/* Linux's GDT (arch/x86/kernel/cpu/common.c as the SDM's LAR shows it), TLS and
+ * LDT empty. Entry 15 is the per-CPU segment, whose limit LSL would show. */
+static void build_gdt(struct oracle_guest *g)
+{
+    static const uint64_t low[] = {0,
+                                   0x00cf9b000000ffff,
+                                   0x00af9b000000ffff,
+                                   0x00cf93000000ffff,
+                                   0x00cffb000000ffff,
+                                   0x00cff3000000ffff,
+                                   0x00affb000000ffff,
+                                   0};
+    uint8_t *gdt = page(g, GDT_PAGE), *idt = page(g, IDT_PAGE);
+    uint64_t tss = SYSTEM + GDT_PAGE * PAGE_BYTES + TSS_AT;
+    for (unsigned k = 0; k < sizeof low / sizeof low[0]; k++)
+        store_le64(gdt + 8 * k, low[k]);
+    store_le64(gdt + 64, 0x00008b0000000067 | (tss & 0xffffff) << 16 |
+                             (tss >> 24 & 0xff) << 56);
+    store_le64(gdt + 72, tss >> 32);
+    store_le64(gdt + 120, 0x0040f50000000000);
+    store_le64(gdt + TSS_AT + 4, SYSTEM + (STACK_PAGE + 1) * PAGE_BYTES);
+    store_le16(gdt + TSS_AT + 102, 0x68); /* no I/O permission bitmap */
+    for (unsigned v = 0; v < 256; v++) {
+        uint64_t at = SYSTEM + HANDLER_PAGE * PAGE_BYTES + HANDLER_SPACING * v;
+        bool user = v == 3 || v == 4;
+        store_le64(idt + 16 * v, (at & 0xffff) | 0x10ULL << 16 |
+                                     (user ? 0xee00ULL : 0x8e00ULL) << 32 |
+                                     (at >> 16 & 0xffff) << 48);
+        store_le64(idt + 16 * v + 8, at >> 32);
+    }
+    memset(page(g, HANDLER_PAGE), 0xf4, PAGE_BYTES); /* HLT */
+}
+
+struct oracle_guest *oracle_guest_new(void)
+{
+    static const struct cpu_board board = {.io_read = no_io_read,
+                                           .io_write = no_io_write,
+                                           .acknowledge = no_vector,
+                                           .tpr_read = no_vector,
+                                           .tpr_write = no_tpr,
+                                           .apic_base_write = no_base,
+                                           .ferr = no_ferr,
+                                           .a_fault = no_text};
+    struct error err = {0};
+    struct oracle_guest *g = calloc(1, sizeof *g);
+    if (!g)
+        return NULL;
+    g->phys = phys_new(PHYSICAL_PAGES * PAGE_BYTES, &err);
+    if (!g->phys) {
+        free(g);
+        return NULL;
+    }
+    g->frame =
+        phys_add_memory(g->phys, "ram", PHYSICAL_PAGES * PAGE_BYTES, false);
+    phys_map_memory(g->phys, 0, PHYSICAL_PAGES * PAGE_BYTES, g->frame,
+                    PHYS_READ | PHYS_WRITE);
+    phys_set_a20(g->phys, true);
+    build_tables(g);
+    build_gdt(g);
+    memset(page(g, WINDOW_PAGE + ORACLE_CODE_FIRST), 0xcc, ORACLE_CODE_BYTES);
+    if (!cpu_init(&g->cpu, g->phys, cpu_model_find(CPU_MODEL_DEFAULT), &board,
+                  &err)) {
+        phys_free(g->phys);
+        free(g);
+        return NULL;
+    }
+    return g;
+}
+
+void oracle_guest_free(struct oracle_guest *g)
+{
+    cpu_fini(&g->cpu);
+    phys_free(g->phys);
+    free(g);
+}
+
+/* ---- loading
+ * --------------------------------------------------------------------- */
+
+static void load_system(struct cpu *c)
+{
+    c->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
+    c->cr2 = 0;
+    c->cr3 = PML4_PAGE * PAGE_BYTES;
+    c->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    c->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+    c->gdtr = (struct table_register){SYSTEM + GDT_PAGE * PAGE_BYTES, 127};
+    c->idtr = (struct table_register){SYSTEM + IDT_PAGE * PAGE_BYTES, 4095};
+    c->tr = (struct segment){SYSTEM + GDT_PAGE * PAGE_BYTES + TSS_AT, 0x67,
+                             0x40, SEG_ATTR_P | 11};
+    c->ldtr = (struct segment){0, 0, 0, 0};
+    c->cpl = 3;
+    c->halted = c->shutdown = c->ferr = false;
+    c->shadow = 0;
+    c->debug_pending = 0;
+    c->fault_tick = UINT64_MAX;
+    c->dr[6] = 0xffff0ff0;
+    c->dr[7] = 0x400;
+}
+
+static void load_segments(struct cpu *c, bool is_32)
+{
+    const struct segment flat = {0, UINT32_MAX, ORACLE_SS, 0xc0f3};
+    c->seg[SEG_ES] = c->seg[SEG_DS] = c->seg[SEG_SS] = flat;
+    c->seg[SEG_CS] = flat;
+    c->seg[SEG_CS].selector = is_32 ? ORACLE_CS32 : ORACLE_CS64;
+    c->seg[SEG_CS].attr = is_32 ? 0xc0fb : 0xa0fb;
+    c->seg[SEG_FS] = (struct segment){ORACLE_FS_BASE, 0, 0, 0};
+    c->seg[SEG_GS] = (struct segment){ORACLE_GS_BASE, 0, 0, 0};
+}
+
+static void load_fx(struct cpu *c, const uint8_t *fx)
+{
+    struct x87 *x = &c->x87;
+    x->control = load_le16(fx);
+    x->status = load_le16(fx + 2) & 0xc7ff;
+    x->top = load_le16(fx + 2) >> 11 & 7;
+    x->valid = fx[4];
+    x->opcode = load_le16(fx + 6) & 0x7ff;
+    x->ip = load_le64(fx + 8);
+    x->dp = load_le64(fx + 16);
+    x->cs = x->ds = 0;
+    c->mxcsr = load_le32(fx + 24);
+    for (unsigned k = 0; k < 8; k++) {
+        x->mantissa[(x->top + k) & 7] = load_le64(fx + 32 + 16 * k);
+        x->exponent[(x->top + k) & 7] = load_le16(fx + 40 + 16 * k);
+    }
+    memcpy(c->xmm, fx + 160, sizeof c->xmm);
+}
+
+static void load_memory(struct oracle_guest *g, const struct oracle_shared *s,
+                        const struct oracle_case *k)
+{
+    uint8_t *data = page(g, WINDOW_PAGE + ORACLE_DATA_FIRST);
+    uint64_t code = (WINDOW_PAGE + ORACLE_CODE_FIRST) * PAGE_BYTES;
+    uint8_t filler[sizeof k->bytes];
+    memcpy(data, s->base, ORACLE_DATA_BYTES);
+    if (k->patch_bytes)
+        memcpy(data + (k->patch_at - ORACLE_DATA), k->patch, k->patch_bytes);
+    memset(filler, 0xcc, sizeof filler);
+    phys_write(g->phys, code + g->code_at, filler, g->code_bytes);
+    g->code_at = (uint32_t)(k->in.rip - ORACLE_CODE);
+    g->code_bytes = sizeof k->bytes;
+    if (g->code_bytes > ORACLE_CODE_BYTES - g->code_at)
+        g->code_bytes = ORACLE_CODE_BYTES - g->code_at;
+    phys_write(g->phys, code + g->code_at, k->bytes, g->code_bytes);
+}
+
+/* ---- storing
+ * --------------------------------------------------------------------- */
+
+static void store_fx(const struct cpu *c, uint8_t *fx)
+{
+    const struct x87 *x = &c->x87;
+    memset(fx, 0, 512);
+    store_le16(fx, x->control);
+    store_le16(fx + 2, x87_status(c));
+    fx[4] = x->valid;
+    store_le16(fx + 6, x->opcode);
+    store_le64(fx + 8, x->ip);
+    store_le64(fx + 16, x->dp);
+    store_le32(fx + 24, c->mxcsr);
+    for (unsigned k = 0; k < 8; k++) {
+        store_le64(fx + 32 + 16 * k, x->mantissa[(x->top + k) & 7]);
+        store_le16(fx + 40 + 16 * k, x->exponent[(x->top + k) & 7]);
+    }
+    memcpy(fx + 160, c->xmm, sizeof c->xmm);
+}
+
+static bool has_error_code(unsigned vector)
+{
+    return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+}
+
+/* From the frame that the handler found (SDM vol. 3A 6.14.2). */
+static void store_result(const struct oracle_guest *g,
+                         struct oracle_result *out)
+{
+    const struct cpu *c = &g->cpu;
+    uint64_t handlers = SYSTEM + HANDLER_PAGE * PAGE_BYTES;
+    const uint8_t *top = page(g, STACK_PAGE) + PAGE_BYTES;
+    memcpy(out->out.r, c->r, sizeof out->out.r);
+    out->out.rip = c->r[REG_RIP];
+    out->out.rflags = cpu_rflags(c);
+    out->error = 0;
+    out->cr2 = c->cr2;
+    for (unsigned k = 0; k < SEG_COUNT; k++)
+        out->out.selector[k] = c->seg[k].selector;
+    store_fx(c, out->out.fx);
+    out->trap = 999;
+    if (c->r[REG_RIP] < handlers || c->r[REG_RIP] >= handlers + PAGE_BYTES)
+        return;
+    out->trap = (uint32_t)((c->r[REG_RIP] - handlers) / HANDLER_SPACING);
+    out->out.rip = load_le64(top - 40);
+    out->out.selector[SEG_CS] = load_le16(top - 32);
+    out->out.rflags = load_le64(top - 24);
+    out->out.r[REG_RSP] = load_le64(top - 16);
+    out->out.selector[SEG_SS] = load_le16(top - 8);
+    if (has_error_code(out->trap))
+        out->error = load_le32(top - 48);
+}
+
+void oracle_guest_run(struct oracle_guest *g, const struct oracle_shared *s,
+                      const struct oracle_case *k, struct oracle_result *out)
+{
+    struct cpu *c = &g->cpu;
+    uint8_t *data = page(g, WINDOW_PAGE + ORACLE_DATA_FIRST);
+    load_memory(g, s, k);
+    load_system(c);
+    load_segments(c, k->is_32);
+    load_fx(c, k->in.fx);
+    memcpy(c->r, k->in.r, sizeof k->in.r);
+    c->r[REG_RIP] = k->in.rip;
+    cpu_update_mode(c);
+    cpu_update_paging(c);
+    cpu_set_rflags(c, (uint32_t)k->in.rflags | (k->stepped ? FLAG_TF : 0));
+    cpu_update_single(c);
+    cpu_run(c, c->tick + (k->stepped ? 1 : RUN_TICKS));
+    if (c->cpl == 3) /* stopped for attention, the trap is still pending */
+        cpu_run(c, c->tick + 1);
+    store_result(g, out);
+    memcpy(out->memory, data, ORACLE_DATA_BYTES);
+    load_memory(g, s, k);
+    out->wrote = memcmp(out->memory, data, ORACLE_DATA_BYTES) != 0;
+}

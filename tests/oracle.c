@@ -1,0 +1,80 @@
+/* The host-CPU oracle as a program: tests/oracle --seconds N [--seed S]
+ * [--only MNEMONIC] [--mode 64|32] [--verbose]. Exit status 1 on a mismatch. */
+#include "tests/lib_oracle.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <strings.h>
+
+static int find_mnemonic(const char *name)
+{
+    for (unsigned n = 1; n <= ZYDIS_MNEMONIC_MAX_VALUE; n++)
+        if (strcasecmp(ZydisMnemonicGetString((ZydisMnemonic)n), name) == 0)
+            return (int)n;
+    return -1;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: oracle [--seconds N] [--cases N] [--seed S] "
+                    "[--only MNEMONIC] [--mode 64|32] [--reports N] "
+                    "[--verbose]\n");
+    return 2;
+}
+
+static bool parse(int argc, char **argv, struct oracle_options *o)
+{
+    static const struct option options[] = {
+        {"seconds", required_argument, NULL, 's'},
+        {"cases", required_argument, NULL, 'c'},
+        {"seed", required_argument, NULL, 'r'},
+        {"only", required_argument, NULL, 'o'},
+        {"mode", required_argument, NULL, 'm'},
+        {"reports", required_argument, NULL, 'n'},
+        {"verbose", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0}};
+    int c;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (c) {
+        case 's':
+            o->seconds = strtod(optarg, NULL);
+            break;
+        case 'c':
+            o->cases = strtoull(optarg, NULL, 0);
+            break;
+        case 'r':
+            o->seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'o':
+            o->wish.only = find_mnemonic(optarg);
+            if (o->wish.only < 0)
+                return false;
+            break;
+        case 'm':
+            o->wish.mode_64 = atoi(optarg) == 64;
+            o->wish.mode_32 = atoi(optarg) == 32;
+            break;
+        case 'n':
+            o->max_reports = (unsigned)atoi(optarg);
+            break;
+        case 'v':
+            o->verbose = true;
+            break;
+        default:
+            return false;
+        }
+    }
+    return optind == argc;
+}
+
+int main(int argc, char **argv)
+{
+    struct oracle_options o = {
+        .seconds = 10, .seed = 1, .wish = {true, true, -1}, .max_reports = 40};
+    struct oracle_totals totals;
+    if (!parse(argc, argv, &o))
+        return usage();
+    printf("oracle: seed %llu\n", (unsigned long long)o.seed);
+    (void)fflush(stdout);
+    return oracle_run(&o, stdout, &totals) ? 0 : 1;
+}
