@@ -80,6 +80,13 @@ static const struct field cpu_fields[] = {
     FIELD_BOOL(struct cpu, x87_ignne),
 };
 
+/* The mapping of the running code may have changed: the rest of the current
+ * block is not necessarily what comes next. */
+static void on_rekey(void *context)
+{
+    cpu_attention(context);
+}
+
 bool cpu_init(struct cpu *c, struct phys *phys, const struct cpu_model *model,
               const struct cpu_board *board, struct error *err)
 {
@@ -90,6 +97,8 @@ bool cpu_init(struct cpu *c, struct phys *phys, const struct cpu_model *model,
     c->fault_tick = UINT64_MAX;
     if (!mmu_init(&c->mmu, phys, err))
         return false;
+    c->mmu.on_rekey = on_rekey;
+    c->mmu.rekey_context = c;
     c->blocks = blocks_new(c, err);
     if (!c->blocks) {
         mmu_fini(&c->mmu);

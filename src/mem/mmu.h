@@ -49,6 +49,10 @@ struct mmu {
                               keyed by linear address: never equal for two
                               moments between which a fetch translation that
                               had been used was dropped */
+    void (*on_rekey)(void *context); /* borrowed, may be NULL: space_key changes
+                              because of a drop, so the instruction that is next
+                              may now come from another page */
+    void *rekey_context;
     uint64_t fault_vaddr;  /* of the last EXC_PF */
     uint32_t fault_error;  /* its error code (SDM vol. 3A 4.7) */
     /* Telemetry, plain counters. */

@@ -254,8 +254,11 @@ static void renew_keys(struct mmu *m, struct space *s)
     s->key[0] = ++in->last_key;
     s->key[1] = ++in->last_key;
     memset(s->fetched, 0, sizeof s->fetched);
-    if (s == in->space)
-        m->space_key = s->key[in->is_user];
+    if (s != in->space)
+        return;
+    m->space_key = s->key[in->is_user];
+    if (m->on_rekey)
+        m->on_rekey(m->rekey_context);
 }
 
 void mmu_tlb_note_fetch(struct mmu *m, uint64_t vaddr)
