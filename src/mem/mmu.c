@@ -43,6 +43,7 @@ bool mmu_init(struct mmu *m, struct phys *phys, struct error *err)
     struct mmu_internal *in = m->internal;
     in->limit = TLB_ENTRIES;
     memset(in->write_head, 0xff, sizeof in->write_head); /* INDEX_NONE */
+    memset(in->table_head, 0xff, sizeof in->table_head); /* TABLE_NONE */
     for (unsigned i = 0; i < SPACES; i++)
         for (unsigned user = 0; user < 2; user++)
             in->spaces[i].tlb[user] =

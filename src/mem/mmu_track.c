@@ -63,13 +63,13 @@ static void table_release(struct mmu *m, struct table *t)
 void mmu_track_reset(struct mmu *m)
 {
     struct mmu_internal *in = m->internal;
-    for (uint32_t i = 0; i < in->tables_high; i++)
+    for (uint32_t i = 0; i < in->tables_high; i++) {
+        in->table_head[bucket(in->tables[i].frame)] = TABLE_NONE;
         if (in->tables[i].entry_bytes)
             phys_flag_clear(m->phys, in->tables[i].frame, FRAME_TABLE);
+    }
     in->tables_high = 0;
     in->table_free = TABLE_NONE;
-    for (uint32_t i = 0; i < TABLE_BUCKETS; i++)
-        in->table_head[i] = TABLE_NONE;
 }
 
 /* Linear bytes that one entry at `level` covers, as a power of two. */
