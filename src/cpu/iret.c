@@ -153,6 +153,8 @@ enum exc op_iret(struct cpu *c, const struct insn *i)
     uint64_t f[3];
     unsigned bytes = i->opsize;
     c->nmi_blocked = false; /* even when IRET faults (SDM vol. 3C 27.2.3) */
+    if (c->nmi_pending)
+        cpu_attention(c);
     if (cpu_is_real(c))
         return iret_real(c, bytes);
     if (cpu_is_v86(c))

@@ -300,5 +300,8 @@ void cpu_set_rflags(struct cpu *c, uint32_t rflags)
 {
     cpu_set_arith(c, rflags);
     c->flags = rflags & ~(uint32_t)(FLAGS_ARITH | 2);
+    /* A pending interrupt is taken behind this very instruction. */
+    if (c->intr && (rflags & FLAG_IF))
+        cpu_attention(c);
     cpu_update_single(c);
 }
