@@ -62,7 +62,6 @@ static bool start(struct live *v, const struct cli_options *o,
         machine_set_output(m, session_loop_output, &v->loop);
     else if (!start_recorder(v, o, err))
         return false;
-    signals_install(&v->loop.terminal);
     return session_loop_attach(&v->loop, &v->setup, err);
 }
 
@@ -116,6 +115,7 @@ int live_run(const struct cli_options *o)
         return cli_fail(&err);
     }
     int status;
+    signals_install(&v->loop.terminal);
     if (start(v, o, &err)) {
         session_loop_run(&v->loop);
         status = finish(v, o);

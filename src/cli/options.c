@@ -10,6 +10,8 @@
 
 enum {
     OPTIONS_MAX = 64,
+    HELP_COLUMN = 28,
+    HELP_WIDTH = 80,
     VALUE_FIRST = 1000 /* getopt's code of the first row */
 };
 
@@ -30,6 +32,28 @@ int cli_fail(const struct error *err)
     return STATUS_BAD;
 }
 
+/* Words of `text` in lines that end before column HELP_WIDTH; the cursor
+ * stands at HELP_COLUMN. */
+static void help_text(const char *text)
+{
+    size_t column = HELP_COLUMN;
+    while (*text) {
+        size_t length = strcspn(text, " ");
+        if (column > HELP_COLUMN && column + 1 + length > HELP_WIDTH) {
+            (void)printf("\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        } else if (column > HELP_COLUMN) {
+            (void)putchar(' ');
+            column++;
+        }
+        (void)printf("%.*s", (int)length, text);
+        column += length;
+        text += length;
+        text += strspn(text, " ");
+    }
+    (void)putchar('\n');
+}
+
 static void help_rows(const struct option_row *rows)
 {
     for (; rows->name; rows++) {
@@ -37,20 +61,10 @@ static void help_rows(const struct option_row *rows)
         char letter[8] = "    ";
         if (rows->letter)
             (void)snprintf(letter, sizeof letter, "-%c, ", rows->letter);
-        (void)snprintf(left, sizeof left, "%s--%s%s%s", letter, rows->name,
+        (void)snprintf(left, sizeof left, "  %s--%s%s%s", letter, rows->name,
                        rows->arg ? " " : "", rows->arg ? rows->arg : "");
-        const char *line = rows->help;
-        (void)printf("  %-30s", left);
-        if (strlen(left) > 29)
-            (void)printf("\n%32s", "");
-        for (;;) {
-            size_t length = strcspn(line, "\n");
-            (void)printf("%.*s\n", (int)length, line);
-            line += length;
-            if (!*line++)
-                break;
-            (void)printf("%32s", "");
-        }
+        (void)printf("%-*s", HELP_COLUMN, left);
+        help_text(rows->help);
     }
 }
 
@@ -61,7 +75,7 @@ void options_help(const struct command *c)
     (void)printf("\nOptions:\n");
     for (unsigned i = 0; c->groups[i]; i++)
         help_rows(c->groups[i]);
-    (void)printf("  %-30s%s\n", "    --help", "show this text");
+    (void)printf("%-*s%s\n", HELP_COLUMN, "      --help", "show this text");
 }
 
 /* ---- ticks ----------------------------------------------------------------

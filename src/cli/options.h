@@ -48,7 +48,7 @@ struct option_row {
     const char *name; /* NULL ends a table */
     char letter;      /* also -x VALUE; 0: none */
     const char *arg;  /* NULL: takes no value */
-    const char *help; /* lines separated by newlines */
+    const char *help;
     bool (*take)(struct cli_options *o, const char *value, struct error *err);
 };
 

@@ -322,7 +322,7 @@ const struct option_row machine_options[] = {
     {"mem", 0, "SIZE", "guest RAM: 512M, 2G, ... (default 256M)", take_mem},
     {"cpu-mhz", 0, "N", "ticks per guest microsecond (default 1000)", take_mhz},
     {"disk", 0, "FILE",
-     "hard disk image, raw or qcow2, never written to;\nup to three times",
+     "hard disk image, raw or qcow2, never written to; up to three times",
      take_disk},
     {"cdrom", 0, "FILE", "CD image in the CD-ROM drive", take_cdrom},
     {"floppy", 0, "FILE", "floppy image in drive A", take_floppy},
@@ -337,8 +337,8 @@ const struct option_row machine_options[] = {
     {"vgabios", 0, "FILE",
      "video firmware (default: Debian's seabios); none: without", take_vgabios},
     {"serial", 0, "WHERE",
-     "COM1: stdio, none (default), file:PATH, or unix:PATH (a\n"
-     "listening socket). With stdio on a terminal, Ctrl-A x ends\n"
+     "COM1: stdio, none (default), file:PATH, or unix:PATH (a "
+     "listening socket). With stdio on a terminal, Ctrl-A x ends "
      "the run, Ctrl-A Ctrl-A sends Ctrl-A, Ctrl-A h helps",
      take_serial},
     {"debugcon", 0, "WHERE",
@@ -350,27 +350,27 @@ const struct option_row machine_options[] = {
     {"until", 0, "TICK", "stop at this tick, or guest time like 2.5s",
      take_until},
     {"until-serial", 0, "TEXT",
-     "stop when COM1 has sent TEXT; exit status 1 when the run\n"
+     "stop when COM1 has sent TEXT; exit status 1 when the run "
      "ends without it",
      take_until_serial},
     {"pace", 0, "real|max",
-     "real: guest time follows the wall clock; max: idle time\n"
-     "passes at once (default: real when COM1 is on a terminal\n"
+     "real: guest time follows the wall clock; max: idle time "
+     "passes at once (default: real when COM1 is on a terminal "
      "or a socket, max otherwise)",
      take_pace},
     {"engine", 0, "interp", "how guest code runs: interp", take_engine},
     {"rtc", 0, "ISO-DATE",
-     "the guest's clock at tick 0, like 2026-01-31T12:00:00\n"
+     "the guest's clock at tick 0, like 2026-01-31T12:00:00 "
      "(default: the host's, in UTC)",
      take_rtc},
     {"config", 0, "FILE",
-     "machine configuration in JSON, with the keys that\n"
+     "machine configuration in JSON, with the keys that "
      "relive info SESSION --json shows; later options win",
      take_config},
     {"testdev", 0, NULL, "add the bench devices of QEMU's pc-testdev",
      take_testdev},
     {"log", 0, "FILE",
-     "write what the guest does that no data sheet defines to\n"
+     "write what the guest does that no data sheet defines to "
      "FILE (-: standard error)",
      take_log},
     {0},
@@ -381,7 +381,7 @@ const struct option_row stress_options[] = {
     {"stress-block", 0, "N", "for testing: blocks of at most N instructions",
      take_stress_block},
     {"stress-save", 0, "N",
-     "for testing: save and load the machine in place every N\nticks",
+     "for testing: save and load the machine in place every N ticks",
      take_stress_save},
     {0},
 };

@@ -33,7 +33,7 @@ static const struct option_row record_options[] = {
     {"output", 'o', "SESSION", "the session to make: a new directory",
      take_session},
     {"limit", 0, "MIB",
-     "end the recording when the session's file would grow\nbeyond this",
+     "end the recording when the session's file would grow beyond this",
      take_limit},
     {0},
 };
