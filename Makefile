@@ -1,8 +1,16 @@
 # relive: build, demo, tests, benchmarks. `make help` lists the targets.
+#
+# BUILD=DIR    where everything goes (default build)
+# V=1          show the commands
+# SANITIZE=... compiler and linker flags of a sanitizer
 CC ?= cc
+CLANG ?= clang
 BUILD ?= build
 PREFIX ?= /usr/local
+DESTDIR ?=
 OPT ?= -O2
+FUZZ_SECONDS ?= 10
+ORACLE_SECONDS ?= 15
 WARN = -Wall -Wextra -Werror -Wshadow -Wundef -Wstrict-prototypes \
        -Wmissing-prototypes -Wwrite-strings -Wimplicit-fallthrough -Wvla
 CFLAGS_ALL = -std=c17 $(WARN) $(OPT) -g -ffp-contract=off -fno-strict-aliasing \
@@ -18,28 +26,51 @@ OUTER_SRC = $(sort $(wildcard replay/*.c analysis/*.c))
 CLI_SRC   = $(sort $(wildcard src/cli/*.c))
 TEST_SRC  = $(sort $(wildcard tests/test_*.c))
 TEST_LIB  = $(sort $(wildcard tests/lib_*.c))
+KVM_SRC   = $(sort $(wildcard tests/kvm_*.c))
+FUZZ_SRC  = $(sort $(wildcard tests/fuzz_*.c))
+GUEST_SRC = $(sort $(wildcard tests/guests/*.S))
 
 obj = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 CORE_LIB  = $(BUILD)/librelive-core.a
 HOST_LIB  = $(BUILD)/librelive-host.a
 OUTER_LIB = $(BUILD)/librelive-outer.a
-TESTS     = $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
+ALL_LIBS  = $(OUTER_LIB) $(HOST_LIB) $(CORE_LIB)
+# tests/test_guest_*.c run guests in the program; the others are unit tests.
+TESTS       = $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
+GUEST_TESTS = $(filter $(BUILD)/tests/test_guest_%,$(TESTS))
+UNIT_TESTS  = $(filter-out $(GUEST_TESTS),$(TESTS))
+ORACLE      = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/oracle.c))
+KVM_ORACLE  = $(if $(KVM_SRC),$(BUILD)/tests/kvm_oracle)
+FUZZERS     = $(patsubst tests/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
+# disk_* are boot sectors, multiboot* ELF images, the rest BIOS images.
+GUESTS = $(patsubst tests/guests/%.S,$(BUILD)/guests/%.bin,$(GUEST_SRC))
+
+ifeq ($(V),1)
+Q =
+say = @:
+else
+Q = @
+say = @printf '  %-5s %s\n'
+endif
 
 .PHONY: all
 all: $(BUILD)/relive
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(INCLUDES_LUA) -c $< -o $@
+	$(say) CC $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(INCLUDES_LUA) -c $< -o $@
 
 $(BUILD)/obj/%.o: %.S
 	@mkdir -p $(@D)
-	$(CC) -MMD -MP -c $< -o $@
+	$(say) AS $<
+	$(Q)$(CC) -MMD -MP -c $< -o $@
 
 define make_archive
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
 endef
 $(CORE_LIB): $(call obj,$(CORE_SRC))
 	$(make_archive)
@@ -48,17 +79,122 @@ $(HOST_LIB): $(call obj,$(HOST_SRC))
 $(OUTER_LIB): $(call obj,$(OUTER_SRC))
 	$(make_archive)
 
-$(BUILD)/relive: $(call obj,$(CLI_SRC)) $(OUTER_LIB) $(HOST_LIB) $(CORE_LIB)
-	$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(LIBS)
+define link
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(LINK_LIBS) $(LIBS)
+endef
+$(BUILD)/relive: $(call obj,$(CLI_SRC)) $(ALL_LIBS)
+	$(link)
 
 # Each tests/test_*.c is one cmocka program, linked with everything.
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call obj,$(TEST_LIB)) \
-                  $(OUTER_LIB) $(HOST_LIB) $(CORE_LIB)
+$(BUILD)/tests/%: LINK_LIBS = -lcmocka
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call obj,$(TEST_LIB)) $(ALL_LIBS)
+	$(link)
+$(BUILD)/tests/kvm_oracle: $(call obj,$(KVM_SRC)) $(call obj,$(TEST_LIB)) \
+                           $(ALL_LIBS)
+	$(link)
+
+# Guests of our own, assembled.
+$(BUILD)/guests/%.o: tests/guests/%.S
 	@mkdir -p $(@D)
-	$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(say) AS $<
+	$(Q)$(CC) -m64 -MMD -MP $(GUEST_FLAGS) -c $< -o $@
+$(BUILD)/guests/multiboot%.bin: $(BUILD)/guests/multiboot%.o \
+                                tests/guests/multiboot.ld
+	$(Q)objcopy -O elf32-i386 $< $(@:.bin=.o32)
+	$(Q)ld -m elf_i386 -n -T tests/guests/multiboot.ld -o $@ $(@:.bin=.o32)
+$(BUILD)/guests/%.bin: $(BUILD)/guests/%.o tests/guests/image.ld
+	$(Q)ld -m elf_x86_64 -n -T tests/guests/image.ld --oformat binary \
+	    -o $@ $<
+.SECONDARY: $(GUESTS:.bin=.o)
+.PHONY: guests
+guests: $(GUESTS) ## assemble the guests of tests/guests
 
-.PHONY: clean
+# libFuzzer programs of tests/fuzz_*.c, with everything built by clang.
+FUZZ_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+fuzz_obj = $(patsubst %,$(BUILD)/fuzz/obj/%.o,$(basename $(1)))
+FUZZ_LIB = $(BUILD)/fuzz/librelive.a
+$(BUILD)/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(say) CLANG $<
+	$(Q)$(CLANG) $(CFLAGS_ALL) $(INCLUDES_LUA) -O1 $(FUZZ_FLAGS) \
+	    -fsanitize=fuzzer-no-link -c $< -o $@
+$(BUILD)/fuzz/obj/%.o: %.S
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) -MMD -MP -c $< -o $@
+$(FUZZ_LIB): $(call fuzz_obj,$(OUTER_SRC) $(HOST_SRC) $(CORE_SRC))
+	$(make_archive)
+$(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/%.o \
+                 $(call fuzz_obj,$(wildcard tests/lib_fuzz*.c)) $(FUZZ_LIB)
+	$(say) LINK $@
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+.PHONY: fuzz fuzzers
+fuzzers: $(FUZZERS)
+fuzz: fuzzers ## run every fuzz target for FUZZ_SECONDS
+	@scripts/run-tests.sh $(BUILD)/logs \
+	    $(foreach f,$(FUZZERS),'$(f) $(fuzz_options)')
+fuzz_options = -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 \
+               -verbosity=0 -timeout=30 -rss_limit_mb=3000 -seed=1
+
+# ---- checks of the source -----------------------------------------------------
+.PHONY: check check-layers check-globals check-imports
+check: check-layers check-globals check-imports ## the three checks
+check-layers: ## includes point down the table of folders only
+	@scripts/check-layers.sh
+check-globals: $(ALL_LIBS) ## no writable data in the libraries
+	@scripts/check-globals.sh $(ALL_LIBS)
+check-imports: $(CORE_LIB) ## no clock, random source or socket in the machine
+	@scripts/check-imports.sh $(CORE_LIB)
+
+# ---- tests ----------------------------------------------------------------------
+.PHONY: test test-run unit stress asan clang
+test: ## set up, build and run everything; the last line counts
+	@scripts/setup.sh build test
+	@$(MAKE) --no-print-directory test-run
+test-run: $(BUILD)/relive $(TESTS) $(ORACLE) $(GUESTS) $(FUZZERS)
+	@scripts/guests.sh $(BUILD)/guests || \
+	    echo 'tests of guests that could not be fetched are skipped'
+	@RELIVE=$(abspath $(BUILD)/relive) GUESTS=$(abspath $(BUILD)/guests) \
+	    scripts/run-tests.sh $(BUILD)/logs $(GUEST_TESTS) \
+	    'scripts/check-layers.sh' 'scripts/check-globals.sh $(ALL_LIBS)' \
+	    'scripts/check-imports.sh $(CORE_LIB)' $(UNIT_TESTS) \
+	    $(foreach o,$(ORACLE),'$(o) --seconds $(ORACLE_SECONDS)') \
+	    $(foreach f,$(FUZZERS),'$(f) $(fuzz_options)')
+unit: $(UNIT_TESTS) ## the unit tests alone
+	@scripts/run-tests.sh $(BUILD)/logs $(UNIT_TESTS)
+# Options of the program that must change nothing a guest sees.
+stress: $(BUILD)/relive $(GUEST_TESTS) $(GUESTS) ## repeat the guest tests
+	@scripts/stress.sh $(BUILD) $(GUEST_TESTS)
+asan: ## ASan and UBSan build in build-asan, and its unit tests
+	@$(MAKE) --no-print-directory BUILD=build-asan OPT='-O1' \
+	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' \
+	    build-asan/relive unit
+clang: ## a clang build in build-clang, and its unit tests
+	@$(MAKE) --no-print-directory BUILD=build-clang CC=$(CLANG) \
+	    build-clang/relive unit
+
+# ---- demo, bench, install ---------------------------------------------------------
+.PHONY: demo demo-run bench install uninstall clean help
+demo: ## record and replay a Linux boot; works as the first command typed
+	@scripts/setup.sh build demo
+	@$(MAKE) --no-print-directory demo-run
+demo-run: $(BUILD)/relive $(GUESTS)
+	@scripts/demo.sh $(BUILD)
+bench: $(BUILD)/relive $(GUESTS) ## speed and log sizes, beside QEMU and Bochs
+	@bench/run.sh $(BUILD)
+install: $(BUILD)/relive ## to PREFIX (/usr/local)
+	install -D -m 755 $(BUILD)/relive $(DESTDIR)$(PREFIX)/bin/relive
+	install -D -m 644 src/cli/relive.1 \
+	    $(DESTDIR)$(PREFIX)/share/man/man1/relive.1
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/relive \
+	    $(DESTDIR)$(PREFIX)/share/man/man1/relive.1
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) build-asan build-clang
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/fuzz/obj $(BUILD)/guests \
+                      -maxdepth 4 -name '*.d' 2>/dev/null)

@@ -1,0 +1,18 @@
+#!/bin/bash
+# Repeat guest tests with options that may change nothing a guest sees: a TLB of
+# one entry, blocks of one instruction, saving and loading in place.
+#
+#   scripts/stress.sh BUILD TEST...
+set -u
+build=$1
+shift
+export RELIVE=$PWD/$build/relive GUESTS=$PWD/$build/guests
+case $build in /*) RELIVE=$build/relive GUESTS=$build/guests ;; esac
+status=0
+for options in '--stress-tlb 1' '--stress-block 1' '--stress-save 5000003' \
+    '--stress-tlb 1 --stress-block 1 --stress-save 40000009'; do
+    echo "stress: relive $options"
+    RELIVE_STRESS=$options scripts/run-tests.sh "$build/logs-stress" "$@" ||
+        status=1
+done
+exit $status
