@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Physical layout, in pages. The supervisor area is mapped at SYSTEM. */
-#define SYSTEM 0xffff800000000000ULL
+#define SYSTEM 0xffffc00000000000ULL
 enum {
     PML4_PAGE = 0,
     LOW_PDPT = 1,
@@ -112,7 +112,7 @@ static void build_tables(struct oracle_guest *g)
                      4 | (rights & ORACLE_W ? 2 : 0) |
                          (rights & ORACLE_X ? 0 : nx));
     }
-    map_page(g, PML4_PAGE, 256, HIGH_PDPT, 2);
+    map_page(g, PML4_PAGE, 384, HIGH_PDPT, 2);
     map_page(g, HIGH_PDPT, 0, HIGH_PD, 2);
     map_page(g, HIGH_PD, 0, HIGH_PT, 2);
     for (unsigned p = 0; p < SYSTEM_PAGES; p++)

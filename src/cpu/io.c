@@ -124,8 +124,8 @@ static enum exc repeat(struct cpu *c, const struct insn *i, insn_fn *once)
     if (!(i->prefix & (PREFIX_REP | PREFIX_REPNE)))
         return once(c, i);
     uint64_t count = reg_get(c, REG_RCX, i->addr);
-    if (count == 0)
-        return EXC_NONE;
+    if (count == 0) /* the port is checked even so */
+        return cpu_check_io(c, (uint16_t)c->r[REG_RDX], port_bytes(i));
     do {
         enum exc e = once(c, i);
         if (e)

@@ -100,18 +100,19 @@ enum exc op_pusha(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
+/* Like processors, loads each register as it is read: those before a fault have
+ * their new values, and rSP has not moved. */
 enum exc op_popa(struct cpu *c, const struct insn *i)
 {
     unsigned n = i->opsize;
-    uint64_t values[8];
     for (unsigned k = 0; k < 8; k++) {
-        enum exc e = cpu_stack_read(c, k * n, &values[k], n);
+        uint64_t value;
+        enum exc e = cpu_stack_read(c, k * n, &value, n);
         if (e)
             return e;
-    }
-    for (unsigned k = 0; k < 8; k++)
         if (7 - k != REG_RSP)
-            reg_set(c, 7 - k, values[k], n);
+            reg_set(c, 7 - k, value, n);
+    }
     cpu_add_sp(c, 8 * (int64_t)n);
     return EXC_NONE;
 }
