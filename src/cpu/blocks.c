@@ -83,6 +83,13 @@ static void drop_block(struct blocks *b, struct block_code *k)
     if (*at)
         *at = k->hash_next;
     k->valid = false;
+    if (b->cpu->engine.dropped)
+        b->cpu->engine.dropped(b->cpu->engine.context, k);
+}
+
+struct blocks_view blocks_view(const struct cpu *c)
+{
+    return (struct blocks_view){c->blocks->jumps, JUMP_SIZE - 1};
 }
 
 static uint64_t block_chunks(const struct block_code *k)
@@ -160,6 +167,8 @@ void blocks_flush(struct cpu *c)
     memset(b->jumps, 0, sizeof b->jumps);
     b->used = 0;
     b->pages_used = 0;
+    if (c->engine.flushed)
+        c->engine.flushed(c->engine.context);
 }
 
 /* Put the block on the list of a frame that it covers. */
