@@ -166,6 +166,8 @@ static const uint8_t echo_code[] = {
     0xf4,                   /* hlt */
 };
 static const uint8_t halt_code[] = {0xfa, 0xf4}; /* cli; hlt */
+/* mov al, 'A'; again: out e9h, al; jmp again */
+static const uint8_t spam_code[] = {0xb0, 0x41, 0xe6, 0xe9, 0xeb, 0xfc};
 /* lidt cs:[100h] (zeros); int3 */
 static const uint8_t fault_code[] = {0x2e, 0x0f, 0x01, 0x1e, 0x00, 0x01, 0xcc};
 
@@ -203,6 +205,7 @@ static int set_up(void **state)
         return -1;
     write_bios(f, "echo.bin", echo_code, sizeof echo_code);
     write_bios(f, "halt.bin", halt_code, sizeof halt_code);
+    write_bios(f, "spam.bin", spam_code, sizeof spam_code);
     write_bios(f, "fault.bin", fault_code, sizeof fault_code);
     write_file(f, "echo.txt", echo_script, strlen(echo_script));
     *state = f;
@@ -484,6 +487,18 @@ static void ctrl_c_ends_a_recording_cleanly(void **state)
     expect(f, "replay stopped", 0, "all equal");
 }
 
+static void full_stores_end_the_recording_and_replay(void **state)
+{
+    struct fixture *f = *state;
+    relive(f, "record -o full --limit 1 --bios spam.bin --vgabios none "
+              "--mem 2M --until 10s");
+    assert_int_equal(f->status, 2);
+    assert_non_null(strstr(f->err, "full"));
+    expect(f, "replay full", 0, "last commit of a torn recording");
+    assert_non_null(strstr(f->err, "torn"));
+    expect(f, "check full", 0, "full: good");
+}
+
 /* ---- bad sessions ---------------------------------------------------------
  */
 
@@ -619,6 +634,7 @@ int main(void)
         cmocka_unit_test(sessions_replay_and_tell_what_is_in_them),
         cmocka_unit_test(one_script_gives_one_session),
         cmocka_unit_test(ctrl_c_ends_a_recording_cleanly),
+        cmocka_unit_test(full_stores_end_the_recording_and_replay),
         cmocka_unit_test(directories_that_are_no_session_are_refused),
         cmocka_unit_test(newer_sessions_are_refused_by_version),
         cmocka_unit_test(changed_media_are_named),
