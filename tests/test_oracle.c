@@ -10,7 +10,7 @@
 
 enum {
     SEED = 20240607,
-    CASES = 60000
+    CASES = 40000
 };
 
 static void tier_0_agrees_with_the_host_cpu(void **state)
