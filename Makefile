@@ -99,13 +99,13 @@ $(BUILD)/tests/kvm_oracle: $(call obj,$(KVM_SRC)) $(call obj,$(TEST_LIB)) \
 	$(link)
 
 # Guests of our own, assembled.
+$(BUILD)/guests/elf_%.o: GUEST_FLAGS += -m32
 $(BUILD)/guests/%.o: tests/guests/%.S
 	@mkdir -p $(@D)
 	$(say) AS $<
-	$(Q)$(CC) -m64 -MMD -MP $(GUEST_FLAGS) -c $< -o $@
+	$(Q)$(CC) -MMD -MP $(GUEST_FLAGS) -c $< -o $@
 $(BUILD)/guests/elf_%.bin: $(BUILD)/guests/elf_%.o tests/guests/elf.ld
-	$(Q)objcopy -O elf32-i386 $< $(@:.bin=.o32)
-	$(Q)ld -m elf_i386 -n -z noexecstack --no-warn-rwx-segments -T tests/guests/elf.ld -o $@ $(@:.bin=.o32)
+	$(Q)ld -m elf_i386 -n -z noexecstack --no-warn-rwx-segments -T tests/guests/elf.ld -o $@ $<
 $(BUILD)/guests/%.bin: $(BUILD)/guests/%.o tests/guests/image.ld
 	$(Q)ld -m elf_x86_64 -n -T tests/guests/image.ld --oformat binary \
 	    -o $@ $<

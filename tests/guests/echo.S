@@ -5,7 +5,9 @@
  * Without a disk it goes without. */
 #include "guest.h"
 
+#ifndef MS_MAX
 #define MS_MAX 400
+#endif
 
 GUEST("echo")
 PROT_VECTORS
