@@ -167,6 +167,7 @@ bool oracle_compare(const struct oracle_forms *f, const struct oracle_shared *s,
                     const struct oracle_case *k,
                     const struct oracle_result *host,
                     const struct oracle_result *guest, FILE *out);
+void oracle_print_input(const struct oracle_case *k, FILE *out);
 void oracle_print_case(const struct oracle_forms *f,
                        const struct oracle_case *k, FILE *out);
 

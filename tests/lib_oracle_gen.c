@@ -268,7 +268,7 @@ static uint64_t pick_code(struct draft *d)
 
 static void patch(struct draft *d, uint64_t at, const void *bytes, unsigned n)
 {
-    if (at < ORACLE_DATA || at + n > ORACLE_DATA + ORACLE_DATA_BYTES)
+    if (at - ORACLE_DATA > ORACLE_DATA_BYTES - n)
         return;
     d->out->patch_at = at;
     d->out->patch_bytes = (uint16_t)n;

@@ -68,6 +68,7 @@ static void run_batch(struct session *s)
         s->totals->mismatches++;
         fprintf(s->out, "the host child died or hung in\n    ");
         oracle_print_case(&s->forms, &shared->cases[good], s->out);
+        oracle_print_input(&shared->cases[good], s->out);
     }
     for (uint32_t n = 0; n < good; n++) {
         oracle_guest_run(s->guest, shared, &shared->cases[n], &guest);

@@ -186,13 +186,17 @@ static void set_prefixes(struct insn *out, const ZydisDecodedInstruction *zi)
         out->prefix |= PREFIX_REP;
     if (zi->attributes & ZYDIS_ATTRIB_HAS_REPNE)
         out->prefix |= PREFIX_REPNE;
-    /* MOVS, STOS, LODS, INS and OUTS repeat for F2 as well as for F3, which
-     * Zydis does not report as an attribute. */
+    /* String instructions repeat for F2 as well as for F3, which Zydis does not
+     * always report as an attribute; the last of several prefixes counts. */
     if (zi->meta.category == ZYDIS_CATEGORY_STRINGOP ||
         zi->meta.category == ZYDIS_CATEGORY_IOSTRINGOP)
         for (unsigned k = 0; k < zi->raw.prefix_count; k++)
-            if (zi->raw.prefixes[k].value == 0xf2)
-                out->prefix |= PREFIX_REPNE;
+            if (zi->raw.prefixes[k].value == 0xf2 ||
+                zi->raw.prefixes[k].value == 0xf3)
+                out->prefix = (uint8_t)((out->prefix & PREFIX_LOCK) |
+                                        (zi->raw.prefixes[k].value == 0xf2
+                                             ? PREFIX_REPNE
+                                             : PREFIX_REP));
 }
 
 static enum exc op_undefined(struct cpu *c, const struct insn *i)

@@ -346,18 +346,24 @@ enum exc op_pop_segment(struct cpu *c, const struct insn *i)
 static enum exc load_far_pointer(struct cpu *c, const struct insn *i,
                                  enum seg seg)
 {
-    uint8_t bytes[10];
+    static const uint64_t mask[9] = {
+        [2] = 0xffff, [4] = 0xffffffff, [8] = UINT64_MAX};
+    uint8_t bytes[2];
+    uint64_t offset = 0;
     struct segment s;
     if (i->form != FORM_RM)
         return cpu_fault(c, EXC_UD, 0);
-    enum exc e = insn_read(c, i, bytes, i->opsize + 2u);
+    /* Two reads: they fault and are checked for alignment one by one. */
+    enum exc e = insn_read(c, i, &offset, i->opsize);
+    if (!e)
+        e = cpu_read(c, i->seg,
+                     (insn_offset(c, i) + i->opsize) & mask[i->addr], bytes,
+                     sizeof bytes);
     if (e)
         return e;
-    e = segment_prepare(c, seg, load_le16(bytes + i->opsize), &s);
+    e = segment_prepare(c, seg, load_le16(bytes), &s);
     if (e)
         return e;
-    uint64_t offset = 0;
-    memcpy(&offset, bytes, i->opsize);
     reg_set(c, i->dst, offset, i->opsize);
     c->seg[seg] = s; /* LSS has no interrupt shadow (SDM vol. 2A LDS) */
     cpu_update_mode(c);
