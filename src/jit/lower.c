@@ -261,7 +261,7 @@ static void lower_by_handler(struct lower *l)
 static void lower_insn(struct lower *l)
 {
     if (l->i->cls != CLASS_STOP &&
-        (lower_branch(l) || lower_int(l)))
+        (lower_branch(l) || lower_int(l) || lower_sse(l)))
         return;
     lower_by_handler(l);
 }

@@ -41,6 +41,7 @@ struct lower {
     bool is64;
     enum flag_place flags;
     enum flag_fix fix;
+    bool sse_checked;     /* the block has proved that SSE is usable */
     bool ended;           /* the block's last jump has been emitted */
     struct cold cold[COLD_MAX];
     unsigned colds;
@@ -59,6 +60,7 @@ static inline uint32_t lower_next(const struct lower *l)
 typedef bool rule_fn(struct lower *l);
 bool lower_int(struct lower *l);
 bool lower_branch(struct lower *l);
+bool lower_sse(struct lower *l);
 
 /* ---- flags */
 void lower_save_flags(struct lower *l);    /* AX holds them */
