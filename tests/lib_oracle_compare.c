@@ -209,8 +209,9 @@ static uint16_t plain_selector(uint16_t selector)
 static void compare_registers(struct view *v)
 {
     static const char *const segments[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
-    uint64_t mask = v->k->is_32 ? UINT32_MAX : UINT64_MAX;
     const struct oracle_state *h = &v->host->out, *g = &v->guest->out;
+    bool is_32 = v->k->is_32 || h->selector[SEG_CS] == ORACLE_CS32;
+    uint64_t mask = is_32 ? UINT32_MAX : UINT64_MAX;
     int open = -1;
     if (v->is_valid && v->retired && result_is_undefined(v) &&
         v->ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER)

@@ -41,10 +41,6 @@ bool oracle_skips(unsigned mnemonic)
     /* they enter the host's kernel */
     case ZYDIS_MNEMONIC_SYSCALL:
     case ZYDIS_MNEMONIC_SYSENTER:
-    /* they may leave the code segment for one of the host's */
-    case ZYDIS_MNEMONIC_IRET:
-    case ZYDIS_MNEMONIC_IRETD:
-    case ZYDIS_MNEMONIC_IRETQ:
         return true;
     default:
         return false;
@@ -58,8 +54,6 @@ bool oracle_claims(const ZydisDecodedInstruction *zi)
                        : insn_rule(zi->mnemonic) != NULL;
     if (!claimed || oracle_skips(zi->mnemonic))
         return false;
-    if (zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-        return false; /* the host's code segments */
     return !(zi->mnemonic == ZYDIS_MNEMONIC_INT &&
              zi->raw.imm[0].value.u == 0x80); /* a system call */
 }

@@ -403,6 +403,38 @@ static void aim_branch(struct draft *d)
         patch(d, d->out->in.r[REG_RSP], &to, 8);
 }
 
+/* Far transfers: offset and selector in memory, on the stack or in the
+ * instruction; IRET's frame goes on with flags, rSP and SS. */
+static void aim_far(struct draft *d)
+{
+    unsigned n = d->zi.operand_width / 8;
+    uint64_t value[5] = {ORACLE_CODE + oracle_below(d->r, 8192),
+                         pick_selector(d), oracle_random(d->r),
+                         pick_target(d, 8), pick_selector(d)};
+    uint8_t bytes[40] = {0};
+    if (one_in(d, 2))
+        value[1] = one_in(d, 2) ? ORACLE_CS32 : ORACLE_CS64;
+    if (one_in(d, 2))
+        value[4] = ORACLE_SS;
+    if (one_in(d, 16))
+        value[0] = oracle_random(d->r);
+    /* IRET goes on single-stepping, and not as a nested task. It raises #AC by
+     * the new AC with the old flags saved, which Linux takes for a split lock
+     * and tries again for ever. */
+    value[2] = (value[2] | FLAG_TF) & ~(uint64_t)(FLAG_NT | FLAG_AC);
+    /* The host pushes in the mode of the code that is called. */
+    if (d->zi.mnemonic == ZYDIS_MNEMONIC_CALL &&
+        (d->out->in.r[REG_RSP] < 64 || d->out->in.r[REG_RSP] > UINT32_MAX))
+        d->out->in.r[REG_RSP] = ORACLE_DATA + 2048;
+    for (unsigned k = 0; k < 5; k++)
+        memcpy(bytes + n * k, &value[k], n);
+    d->out->loads_segments = true;
+    if (d->ops[0].type == ZYDIS_OPERAND_TYPE_POINTER)
+        memcpy(d->out->bytes + d->out->length - n - 2, bytes, n + 2);
+    else
+        patch(d, d->target ? d->target : d->out->in.r[REG_RSP], bytes, 5 * n);
+}
+
 static void aim_image(struct draft *d)
 {
     uint8_t fx[512];
@@ -439,7 +471,15 @@ static void aim_special(struct draft *d)
     case ZYDIS_MNEMONIC_JMP:
     case ZYDIS_MNEMONIC_CALL:
     case ZYDIS_MNEMONIC_RET:
-        aim_branch(d);
+        if (d->zi.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+            aim_far(d);
+        else
+            aim_branch(d);
+        break;
+    case ZYDIS_MNEMONIC_IRET:
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ:
+        aim_far(d);
         break;
     case ZYDIS_MNEMONIC_FXRSTOR:
     case ZYDIS_MNEMONIC_FXRSTOR64:
@@ -543,7 +583,8 @@ void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
     out->in.rip = pick_code(&d);
     out->stepped = true;
     if (d.is_valid) {
-        bool ends = d.zi.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+        bool ends = d.zi.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
+                    d.zi.meta.category == ZYDIS_CATEGORY_RET;
         out->stepped = ends || oracle_below(r, 2);
         aim_repeat(&d);
         aim_memory(&d);
