@@ -29,6 +29,9 @@ static struct sigaction saved[sizeof signals / sizeof signals[0]];
 
 static void on_signal(int number, siginfo_t *info, void *context)
 {
+    /* The code may have set AC, which C code cannot live with. */
+    __asm__ volatile("pushfq; andl $0xfffbffff, (%%rsp); popfq" ::
+                         : "cc", "memory");
     const greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
     (void)number;
     (void)info;

@@ -59,7 +59,7 @@ static bool choose_segment(struct bench *b, unsigned index)
         .is_32 = scene_chance(sc, 50),
         .in_pages = scene_chance(sc, 30),
     };
-    e.limit = e.in_pages ? scene_below(sc, 12) : EDGE + scene_below(sc, 64);
+    e.limit = e.in_pages ? 6 + scene_below(sc, 5) : EDGE + scene_below(sc, 64);
     if (scene_chance(sc, 5)) { /* Linux allows it when absent */
         e.contents = 3;
         e.is_absent = true;
@@ -102,6 +102,13 @@ static void emit_far(struct bench *b)
     uint32_t offset = AT_DATA - 0x800 + scene_below(sc, 64); /* HLT there */
     if (scene_chance(sc, 30) && b->limit >= EDGE && b->limit < EDGE + 64)
         offset = b->limit - 2 + scene_below(sc, 4);
+    if (scene_chance(sc, 25)) { /* CALL, the stack odd and AC set */
+        EMIT(sc, 0x9c, 0x80, 0x4c, 0x24, 0x02, 0x04, 0x9d, 0x4c);
+        EMIT(sc, 0x9a);
+        scene_emit_value(sc, offset, 4);
+        scene_emit_value(sc, b->selector, 2);
+        return;
+    }
     if (scene_chance(sc, 60)) { /* JMP */
         EMIT(sc, 0xea);
         scene_emit_value(sc, offset, 4);
@@ -197,6 +204,7 @@ static bool run_case(struct bench *b, unsigned seed)
     if (!choose_segment(b, seed % LDT_ENTRIES))
         return true;
     sc->s.rflags = 0x202;
+    sc->s.cr0 |= CR0_AM; /* as the host has it */
     sc->s.r[REG_RAX] = b->selector;
     sc->s.r[REG_RCX] = sc->s.seg[SEG_SS].selector;
     emit_code(b);
