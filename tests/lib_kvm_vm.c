@@ -182,9 +182,11 @@ static unsigned long long *reg_of(struct kvm_regs *k, unsigned r)
     return regs[r];
 }
 
-struct msr_list {
+/* Room for SYS_MSR_COUNT entries behind the head. */
+union msr_list {
     struct kvm_msrs head;
-    struct kvm_msr_entry entry[SYS_MSR_COUNT];
+    uint8_t room[sizeof(struct kvm_msrs) +
+                 SYS_MSR_COUNT * sizeof(struct kvm_msr_entry)];
 };
 
 static bool set_state(struct kvm_vm *v, const struct sys_state *s)
@@ -193,7 +195,7 @@ static bool set_state(struct kvm_vm *v, const struct sys_state *s)
     struct kvm_regs g = {.rip = s->rip, .rflags = s->rflags};
     struct kvm_debugregs d = {.dr6 = s->dr[6], .dr7 = s->dr[7]};
     struct kvm_vcpu_events ev = {0};
-    struct msr_list m = {.head.nmsrs = SYS_MSR_COUNT};
+    union msr_list m = {.head.nmsrs = SYS_MSR_COUNT};
     if (ioctl(v->cpu, KVM_GET_SREGS, &k))
         return false;
     for (unsigned n = 0; n < SEG_COUNT; n++)
@@ -214,8 +216,8 @@ static bool set_state(struct kvm_vm *v, const struct sys_state *s)
     for (unsigned n = 0; n < 4; n++)
         d.db[n] = s->dr[n];
     for (unsigned n = 0; n < SYS_MSR_COUNT; n++)
-        m.entry[n] = (struct kvm_msr_entry){.index = sys_msr_index[n],
-                                            .data = s->msr[n]};
+        m.head.entries[n] = (struct kvm_msr_entry){.index = sys_msr_index[n],
+                                                   .data = s->msr[n]};
     ev.interrupt.shadow = s->shadow == 1   ? KVM_X86_SHADOW_INT_STI
                           : s->shadow == 2 ? KVM_X86_SHADOW_INT_MOV_SS
                                            : 0;
@@ -232,9 +234,9 @@ static bool get_state(struct kvm_vm *v, struct sys_state *s)
     struct kvm_sregs k;
     struct kvm_regs g;
     struct kvm_debugregs d;
-    struct msr_list m = {.head.nmsrs = SYS_MSR_COUNT};
+    union msr_list m = {.head.nmsrs = SYS_MSR_COUNT};
     for (unsigned n = 0; n < SYS_MSR_COUNT; n++)
-        m.entry[n].index = sys_msr_index[n];
+        m.head.entries[n].index = sys_msr_index[n];
     if (ioctl(v->cpu, KVM_GET_SREGS, &k) || ioctl(v->cpu, KVM_GET_REGS, &g) ||
         ioctl(v->cpu, KVM_GET_DEBUGREGS, &d) ||
         ioctl(v->cpu, KVM_GET_MSRS, &m) != SYS_MSR_COUNT)
@@ -261,7 +263,7 @@ static bool get_state(struct kvm_vm *v, struct sys_state *s)
     s->dr[6] = d.dr6;
     s->dr[7] = d.dr7;
     for (unsigned n = 0; n < SYS_MSR_COUNT; n++)
-        s->msr[n] = m.entry[n].data;
+        s->msr[n] = m.head.entries[n].data;
     return true;
 }
 
