@@ -137,6 +137,7 @@ fuzz: fuzzers ## run every fuzz target for FUZZ_SECONDS
 	@scripts/run-tests.sh $(BUILD)/logs \
 	    $(foreach f,$(FUZZERS),'$(f) $(fuzz_options)')
 fuzz_options = -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 \
+               -len_control=0 -max_len=2048 \
                -verbosity=0 -timeout=30 -rss_limit_mb=3000 -seed=1
 
 # ---- checks of the source -----------------------------------------------------

@@ -59,7 +59,13 @@ static void record_session(const struct base *b)
 {
     struct error err;
     struct machine *m = fuzz_machine(FLAGS, SECTORS);
-    struct recorder_options options = {.path = b->path, .build = "fuzz"};
+    static const struct media_identity media = {.role = "bios",
+                                                .path = "bios.bin",
+                                                .bytes = 65536};
+    const struct recorder_options options = {.path = b->path,
+                                             .build = "fuzz",
+                                             .media = &media,
+                                             .media_count = 1};
     struct recorder *r = recorder_new(&options, m, &err);
     static const struct event events[] = {
         {.type = EVENT_TYPE_CLOCK, .bytes = 8, .payload = {0, 0, 0, 0x60}},

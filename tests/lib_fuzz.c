@@ -57,6 +57,47 @@ uint64_t fuzz_u64(struct fuzz *f)
     return load_le64(b);
 }
 
+/* ---- inputs out of nothing ---------------------------------------------------
+ *
+ * There are no corpus files: a third of the inputs are new ones of random
+ * bytes, long enough to do a lot, and with many zeros and small numbers where
+ * the draw says so. libFuzzer's own mutations work on the rest. */
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size)
+    __attribute__((weak));
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed);
+
+static uint64_t next_random(uint64_t *x)
+{
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    *x ^= *x << 17;
+    return *x * UINT64_C(0x2545f4914f6cdd1d) >> 32;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    uint64_t x = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    (void)next_random(&x);
+    if (size > 32 && next_random(&x) % 3)
+        return LLVMFuzzerMutate(data, size, max_size);
+    size_t n = 1 + next_random(&x) % max_size;
+    unsigned zeros = (unsigned)next_random(&x) % 128;
+    unsigned small = (unsigned)next_random(&x) % 128;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t r = next_random(&x);
+        unsigned draw = r & 0xff;
+        data[i] = draw < zeros           ? 0
+                  : draw < zeros + small ? (uint8_t)(r >> 8 & 7)
+                                         : (uint8_t)(r >> 8);
+    }
+    return n;
+}
+
+/* ---- edits ------------------------------------------------------------------- */
+
 static size_t edit_place(struct fuzz *f, size_t bytes)
 {
     uint32_t at = fuzz_u16(f);
@@ -84,7 +125,8 @@ static void edit_word(struct fuzz *f, uint8_t *data, size_t bytes)
 
 void fuzz_edit(struct fuzz *f, uint8_t *data, size_t *bytes, size_t capacity)
 {
-    while (fuzz_more(f) && *bytes) {
+    unsigned count = 1 + fuzz_u8(f) % 12;
+    while (count-- && fuzz_more(f) && *bytes) {
         uint8_t op = fuzz_u8(f);
         size_t at;
         switch (op & 7) {

@@ -25,7 +25,7 @@ uint32_t fuzz_u32(struct fuzz *f);
 uint64_t fuzz_u64(struct fuzz *f);
 void fuzz_bytes(struct fuzz *f, void *out, size_t bytes);
 
-/* Takes the rest of the input as edits of data[0..*bytes): single bits, bytes,
+/* Takes a dozen edits of data[0..*bytes) at most from the input: bits, bytes,
  * words, interesting values, cuts and growth up to capacity. So a target starts
  * from something well formed and needs no corpus of files. */
 void fuzz_edit(struct fuzz *f, uint8_t *data, size_t *bytes, size_t capacity);

@@ -22,10 +22,10 @@
 #include "lib_kvm_scene.h"
 
 struct kvm_oracle {
-    struct vm *vm;       /* owned */
-    struct tier0 *tier0; /* owned */
-    struct scene *scene; /* owned */
-    uint8_t *after;      /* owned: memory that tier 0 leaves */
+    struct kvm_vm *vm;       /* owned */
+    struct kvm_tier0 *tier0; /* owned */
+    struct scene *scene;     /* owned */
+    uint8_t *after;          /* owned: memory that tier 0 leaves */
     uint64_t cases, differ;
     uint64_t gave_up;     /* cases without an answer from KVM */
     unsigned shown, show; /* reports printed, and how many are wanted */

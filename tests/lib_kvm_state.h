@@ -63,18 +63,18 @@ void kvm_port_note(struct sys_result *r, bool is_write, uint16_t port,
                    unsigned bytes, uint32_t value);
 
 /* Our side (lib_kvm_tier0.c). One object serves many scenarios. */
-struct tier0;
-struct tier0 *kvm_tier0_new(void);
-void kvm_tier0_free(struct tier0 *t);
+struct kvm_tier0;
+struct kvm_tier0 *kvm_tier0_new(void);
+void kvm_tier0_free(struct kvm_tier0 *t);
 /* mem: SYS_MEM_BYTES before; after returns the memory as left behind. */
-void kvm_tier0_run(struct tier0 *t, const struct sys_state *s,
+void kvm_tier0_run(struct kvm_tier0 *t, const struct sys_state *s,
                    const uint8_t *mem, struct sys_result *out, uint8_t *after);
 
 /* The other side (lib_kvm_vm.c). NULL with *why when KVM cannot be used. */
-struct vm;
-struct vm *kvm_vm_new(const char **why);
-void kvm_vm_free(struct vm *v);
-void kvm_vm_run(struct vm *v, const struct sys_state *s, const uint8_t *mem,
+struct kvm_vm;
+struct kvm_vm *kvm_vm_new(const char **why);
+void kvm_vm_free(struct kvm_vm *v);
+void kvm_vm_run(struct kvm_vm *v, const struct sys_state *s, const uint8_t *mem,
                 struct sys_result *out, const uint8_t **after);
 
 #endif

@@ -23,7 +23,7 @@ const uint32_t sys_msr_index[SYS_MSR_COUNT] = {
     [SYS_TSC_AUX] = 0xc0000103,
 };
 
-struct tier0 {
+struct kvm_tier0 {
     struct phys *phys;
     struct cpu c;
     struct sys_result *result; /* borrowed, of the current run */
@@ -42,14 +42,14 @@ void kvm_port_note(struct sys_result *r, bool is_write, uint16_t port,
 
 static uint32_t board_read(void *context, uint16_t port, unsigned bytes)
 {
-    struct tier0 *t = context;
+    struct kvm_tier0 *t = context;
     kvm_port_note(t->result, false, port, bytes, 0);
     return kvm_port_value(port);
 }
 static void board_write(void *context, uint16_t port, uint32_t value,
                         unsigned bytes)
 {
-    struct tier0 *t = context;
+    struct kvm_tier0 *t = context;
     kvm_port_note(t->result, true, port, bytes,
                   bytes == 4 ? value : value & ((1u << 8 * bytes) - 1));
 }
@@ -60,11 +60,11 @@ static uint8_t board_acknowledge(void *context)
 }
 static uint8_t board_tpr_read(void *context)
 {
-    return (uint8_t)((struct tier0 *)context)->cr8;
+    return (uint8_t)((struct kvm_tier0 *)context)->cr8;
 }
 static void board_tpr_write(void *context, uint8_t cr8)
 {
-    ((struct tier0 *)context)->cr8 = cr8;
+    ((struct kvm_tier0 *)context)->cr8 = cr8;
 }
 static void board_apic_base(void *context, uint64_t value)
 {
@@ -77,10 +77,10 @@ static void board_ferr(void *context, bool level)
     (void)level;
 }
 
-struct tier0 *kvm_tier0_new(void)
+struct kvm_tier0 *kvm_tier0_new(void)
 {
     struct error err = {0};
-    struct tier0 *t = calloc(1, sizeof *t);
+    struct kvm_tier0 *t = calloc(1, sizeof *t);
     struct cpu_board board = {
         .context = t,
         .io_read = board_read,
@@ -109,7 +109,7 @@ struct tier0 *kvm_tier0_new(void)
     return t;
 }
 
-void kvm_tier0_free(struct tier0 *t)
+void kvm_tier0_free(struct kvm_tier0 *t)
 {
     if (!t)
         return;
@@ -135,7 +135,7 @@ static uint64_t *msr_field(struct cpu *c, enum sys_msr m)
     return fields[m];
 }
 
-static void load_memory(struct tier0 *t, const uint8_t *mem)
+static void load_memory(struct kvm_tier0 *t, const uint8_t *mem)
 {
     for (uint32_t f = 0; f < SYS_MEM_BYTES / PAGE_BYTES; f++) {
         const uint8_t *want = mem + (size_t)f * PAGE_BYTES;
@@ -174,7 +174,7 @@ static void load_state(struct cpu *c, const struct sys_state *s)
     cpu_update_single(c);
 }
 
-static void store_state(const struct tier0 *t, struct sys_state *s)
+static void store_state(const struct kvm_tier0 *t, struct sys_state *s)
 {
     struct cpu *c = (struct cpu *)(uintptr_t)&t->c;
     memset(s, 0, sizeof *s);
@@ -197,7 +197,7 @@ static void store_state(const struct tier0 *t, struct sys_state *s)
         s->msr[m] = *msr_field(c, m);
 }
 
-void kvm_tier0_run(struct tier0 *t, const struct sys_state *s,
+void kvm_tier0_run(struct kvm_tier0 *t, const struct sys_state *s,
                    const uint8_t *mem, struct sys_result *out, uint8_t *after)
 {
     memset(out, 0, sizeof *out);

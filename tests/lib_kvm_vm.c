@@ -16,14 +16,14 @@
 
 enum { RUN_USEC_MAX = 50000, EXITS_MAX = 64 };
 
-struct vm {
+struct kvm_vm {
     int kvm, fd, cpu;
     struct kvm_run *run; /* owned mapping */
     size_t run_bytes;
     uint8_t *mem; /* owned mapping */
 };
 
-static void set_cpuid(struct vm *v)
+static void set_cpuid(struct kvm_vm *v)
 {
     enum { ROWS = 40 };
     static const uint32_t leaves[][2] = {
@@ -54,7 +54,7 @@ static void set_cpuid(struct vm *v)
     free(c);
 }
 
-static bool map_memory(struct vm *v, uint64_t bytes)
+static bool map_memory(struct kvm_vm *v, uint64_t bytes)
 {
     struct kvm_userspace_memory_region region = {
         .memory_size = bytes,
@@ -63,7 +63,7 @@ static bool map_memory(struct vm *v, uint64_t bytes)
     return ioctl(v->fd, KVM_SET_USER_MEMORY_REGION, &region) == 0;
 }
 
-static bool start(struct vm *v, const char **why)
+static bool start(struct kvm_vm *v, const char **why)
 {
     *why = "/dev/kvm cannot be opened";
     v->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -101,9 +101,9 @@ static bool start(struct vm *v, const char **why)
     return true;
 }
 
-struct vm *kvm_vm_new(const char **why)
+struct kvm_vm *kvm_vm_new(const char **why)
 {
-    struct vm *v = calloc(1, sizeof *v);
+    struct kvm_vm *v = calloc(1, sizeof *v);
     if (!v) {
         *why = "no memory";
         return NULL;
@@ -116,7 +116,7 @@ struct vm *kvm_vm_new(const char **why)
     return NULL;
 }
 
-void kvm_vm_free(struct vm *v)
+void kvm_vm_free(struct kvm_vm *v)
 {
     if (!v)
         return;
@@ -182,18 +182,20 @@ static unsigned long long *reg_of(struct kvm_regs *k, unsigned r)
     return regs[r];
 }
 
-struct msr_list {
+/* Room for SYS_MSR_COUNT entries behind the head. */
+union msr_list {
     struct kvm_msrs head;
-    struct kvm_msr_entry entry[SYS_MSR_COUNT];
+    uint8_t room[sizeof(struct kvm_msrs) +
+                 SYS_MSR_COUNT * sizeof(struct kvm_msr_entry)];
 };
 
-static bool set_state(struct vm *v, const struct sys_state *s)
+static bool set_state(struct kvm_vm *v, const struct sys_state *s)
 {
     struct kvm_sregs k;
     struct kvm_regs g = {.rip = s->rip, .rflags = s->rflags};
     struct kvm_debugregs d = {.dr6 = s->dr[6], .dr7 = s->dr[7]};
     struct kvm_vcpu_events ev = {0};
-    struct msr_list m = {.head.nmsrs = SYS_MSR_COUNT};
+    union msr_list m = {.head.nmsrs = SYS_MSR_COUNT};
     if (ioctl(v->cpu, KVM_GET_SREGS, &k))
         return false;
     for (unsigned n = 0; n < SEG_COUNT; n++)
@@ -214,8 +216,8 @@ static bool set_state(struct vm *v, const struct sys_state *s)
     for (unsigned n = 0; n < 4; n++)
         d.db[n] = s->dr[n];
     for (unsigned n = 0; n < SYS_MSR_COUNT; n++)
-        m.entry[n] = (struct kvm_msr_entry){.index = sys_msr_index[n],
-                                            .data = s->msr[n]};
+        m.head.entries[n] = (struct kvm_msr_entry){.index = sys_msr_index[n],
+                                                   .data = s->msr[n]};
     ev.interrupt.shadow = s->shadow == 1   ? KVM_X86_SHADOW_INT_STI
                           : s->shadow == 2 ? KVM_X86_SHADOW_INT_MOV_SS
                                            : 0;
@@ -227,14 +229,14 @@ static bool set_state(struct vm *v, const struct sys_state *s)
            ioctl(v->cpu, KVM_SET_MSRS, &m) == SYS_MSR_COUNT;
 }
 
-static bool get_state(struct vm *v, struct sys_state *s)
+static bool get_state(struct kvm_vm *v, struct sys_state *s)
 {
     struct kvm_sregs k;
     struct kvm_regs g;
     struct kvm_debugregs d;
-    struct msr_list m = {.head.nmsrs = SYS_MSR_COUNT};
+    union msr_list m = {.head.nmsrs = SYS_MSR_COUNT};
     for (unsigned n = 0; n < SYS_MSR_COUNT; n++)
-        m.entry[n].index = sys_msr_index[n];
+        m.head.entries[n].index = sys_msr_index[n];
     if (ioctl(v->cpu, KVM_GET_SREGS, &k) || ioctl(v->cpu, KVM_GET_REGS, &g) ||
         ioctl(v->cpu, KVM_GET_DEBUGREGS, &d) ||
         ioctl(v->cpu, KVM_GET_MSRS, &m) != SYS_MSR_COUNT)
@@ -261,11 +263,11 @@ static bool get_state(struct vm *v, struct sys_state *s)
     s->dr[6] = d.dr6;
     s->dr[7] = d.dr7;
     for (unsigned n = 0; n < SYS_MSR_COUNT; n++)
-        s->msr[n] = m.entry[n].data;
+        s->msr[n] = m.head.entries[n].data;
     return true;
 }
 
-static void serve_ports(struct vm *v, struct sys_result *out)
+static void serve_ports(struct kvm_vm *v, struct sys_result *out)
 {
     uint8_t *data = (uint8_t *)v->run + v->run->io.data_offset;
     unsigned bytes = v->run->io.size;
@@ -289,7 +291,7 @@ static void give_up(struct sys_result *out, const char *why)
     out->why = why;
 }
 
-static void run_to_end(struct vm *v, struct sys_result *out)
+static void run_to_end(struct kvm_vm *v, struct sys_result *out)
 {
     kvm_alarm_set(RUN_USEC_MAX);
     give_up(out, "too many exits");
@@ -324,7 +326,7 @@ static void run_to_end(struct vm *v, struct sys_result *out)
     }
 }
 
-void kvm_vm_run(struct vm *v, const struct sys_state *s, const uint8_t *mem,
+void kvm_vm_run(struct kvm_vm *v, const struct sys_state *s, const uint8_t *mem,
                 struct sys_result *out, const uint8_t **after)
 {
     memset(out, 0, sizeof *out);

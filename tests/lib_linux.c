@@ -45,7 +45,7 @@ static void write_script(const char *arch)
               "dd if=/dev/sda bs=512 skip=9 count=1 | head -n 1\\n\"\n"
               "wait serial \"written-42\" within 60s\n"
               "wait serial \"guest# \" within 20s\n"
-              "wait screen \"guest# \" within 20s\n"
+              "wait screen \"guest#\" within 20s\n"
               "type \"echo screen $((40+2)) is up\\n\"\n"
               "wait screen \"screen 42 is up\" within 20s\n"
               "serial \"grep -c . /proc/bus/input/devices; "

@@ -210,13 +210,13 @@ static void compare_registers(struct view *v)
 {
     static const char *const segments[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
     const struct oracle_state *h = &v->host->out, *g = &v->guest->out;
-    bool is_32 = v->k->is_32 || h->selector[SEG_CS] == ORACLE_CS32;
-    uint64_t mask = is_32 ? UINT32_MAX : UINT64_MAX;
+    bool mode = v->k->mode || h->selector[SEG_CS] == ORACLE_CS32;
+    uint64_t mask = mode ? UINT32_MAX : UINT64_MAX;
     int open = -1;
     if (v->is_valid && v->retired && result_is_undefined(v) &&
         v->ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER)
         open = ZydisRegisterGetId(v->ops[0].reg.value);
-    for (int n = 0; n < (v->k->is_32 ? 8 : 16); n++)
+    for (int n = 0; n < (v->k->mode ? 8 : 16); n++)
         if (n != open && ((h->r[n] ^ g->r[n]) & mask))
             differ(v, register_names[n], h->r[n] & mask, g->r[n] & mask);
     if (h->rip != g->rip)
@@ -324,7 +324,7 @@ static void compare_after_mmx_fault(struct view *v)
     for (unsigned k = 0; k < 8; k++)
         compare_bytes(v, "r", k, h + 32 + 16 * ((k - top_h) & 7),
                       g + 32 + 16 * ((k - top_g) & 7), 10);
-    compare_bytes(v, "xmm", 0, h + 160, g + 160, v->k->is_32 ? 128 : 256);
+    compare_bytes(v, "xmm", 0, h + 160, g + 160, v->k->mode ? 128 : 256);
 }
 
 /* FOP, FIP and FDP as the last instruction left them: where the host is not
@@ -367,7 +367,7 @@ static void compare_fx(struct view *v)
     for (unsigned k = 0; k < 8; k++)
         if (!is_wave || !within_ulp(h + 32 + 16 * k, g + 32 + 16 * k))
             compare_bytes(v, "st", k, h + 32 + 16 * k, g + 32 + 16 * k, 10);
-    for (unsigned k = 0; k < (v->k->is_32 ? 8u : 16u); k++)
+    for (unsigned k = 0; k < (v->k->mode ? 8u : 16u); k++)
         if (!is_about || !approximately(h + 160 + 16 * k, g + 160 + 16 * k))
             compare_bytes(v, "xmm", k, h + 160 + 16 * k, g + 160 + 16 * k, 16);
 }
@@ -412,10 +412,7 @@ static uint64_t operand_address(const struct view *v)
         if (v->ops[n].type == ZYDIS_OPERAND_TYPE_MEMORY) {
             (void)ZydisCalcAbsoluteAddressEx(&v->zi, &v->ops[n], v->k->in.rip,
                                              &context, &at);
-            if (v->ops[n].mem.segment == ZYDIS_REGISTER_FS && !v->k->is_32)
-                at += ORACLE_FS_BASE;
-            if (v->ops[n].mem.segment == ZYDIS_REGISTER_GS && !v->k->is_32)
-                at += ORACLE_GS_BASE;
+            at += oracle_segment_base(v->k->mode, v->ops[n].mem.segment);
         }
     return at;
 }
@@ -474,11 +471,23 @@ static void compare_memory(struct view *v)
     }
 }
 
-/* Does an image of the most bytes there reach out of canonical space? */
+/* Does an image of the most bytes there reach out of canonical space, or round
+ * the end of 64 KiB? */
 static bool crosses_canonical(const struct view *v)
 {
     uint64_t at = operand_address(v);
+    if (v->zi.address_width == 16)
+        return (at & 0xffff) + ORACLE_PATCH > 0xffff;
     return at >> 47 != (at + ORACLE_PATCH) >> 47;
+}
+
+/* 80-bit operands are two accesses too. */
+static bool has_80_bits(const struct view *v)
+{
+    for (unsigned n = 0; n < v->zi.operand_count_visible; n++)
+        if (v->ops[n].type == ZYDIS_OPERAND_TYPE_MEMORY && v->ops[n].size == 80)
+            return true;
+    return false;
 }
 
 /* Where two vectors are right. */
@@ -491,7 +500,7 @@ static bool is_open_vector(const struct view *v)
         return h->trap == 14 && (h->error & FETCH_ERROR) && g->trap == 6;
     /* FXSAVE and FXRSTOR at odd addresses: "signaling of #AC is not guaranteed
      * and may vary with implementation", else #GP (SDM vol. 2A FXSAVE). */
-    if (is_image(v->zi.mnemonic) && crosses_canonical(v))
+    if ((is_image(v->zi.mnemonic) || has_80_bits(v)) && crosses_canonical(v))
         return true;
     return (h->trap == 17 || h->trap == 13) &&
            (g->trap == 17 || g->trap == 13) && is_image(v->zi.mnemonic);
@@ -536,19 +545,20 @@ static void compare_fault(struct view *v)
 void oracle_print_case(const struct oracle_forms *f,
                        const struct oracle_case *k, FILE *out)
 {
+    static const char *const mode_names[] = {"64", "32", "16"};
     char text[128] = "(invalid)";
     ZydisDecodedInstruction zi;
     ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
     ZydisFormatter formatter;
     (void)ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&f->decoder[k->is_32], k->bytes, 15,
+    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&f->decoder[k->mode], k->bytes, 15,
                                             &zi, ops)))
         (void)ZydisFormatterFormatInstruction(&formatter, &zi, ops,
                                               zi.operand_count_visible, text,
                                               sizeof text, k->in.rip, NULL);
     for (unsigned n = 0; n < k->length; n++)
         fprintf(out, "%02x", k->bytes[n]);
-    fprintf(out, "  %s  (%s, %s, at %llx)\n", text, k->is_32 ? "32" : "64",
+    fprintf(out, "  %s  (%s, %s, at %llx)\n", text, mode_names[k->mode],
             k->stepped ? "TF" : "INT3", (unsigned long long)k->in.rip);
 }
 
@@ -556,7 +566,7 @@ void oracle_print_input(const struct oracle_case *k, FILE *out)
 {
     const uint8_t *fx = k->in.fx;
     fprintf(out, "    in:");
-    for (unsigned n = 0; n < (k->is_32 ? 8 : 16); n++)
+    for (unsigned n = 0; n < (k->mode ? 8 : 16); n++)
         fprintf(out, " %s %llx", register_names[n],
                 (unsigned long long)k->in.r[n]);
     fprintf(out, " flags %llx fcw %x fsw %x ftw %x mxcsr %x\n",
@@ -600,7 +610,7 @@ bool oracle_compare(const struct oracle_forms *f, const struct oracle_shared *s,
     struct view v = {
         .forms = f, .shared = s, .k = k, .host = host, .guest = guest};
     v.is_valid = ZYAN_SUCCESS(ZydisDecoderDecodeFull(
-        &f->decoder[k->is_32], k->bytes, 15, &v.zi, v.ops));
+        &f->decoder[k->mode], k->bytes, 15, &v.zi, v.ops));
     v.retired = host->trap == 1 || host->trap == 3 ||
                 (host->trap == 14 && (host->error & FETCH_ERROR) &&
                  host->out.rip == k->in.rip + k->length);

@@ -28,7 +28,7 @@ static unsigned mnemonic_of(const struct session *s,
 {
     ZydisDecodedInstruction zi;
     ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&s->forms.decoder[k->is_32],
+    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&s->forms.decoder[k->mode],
                                             k->bytes, 15, &zi, ops)))
         return zi.mnemonic;
     return ZYDIS_MNEMONIC_MAX_VALUE + 1;
@@ -82,8 +82,7 @@ static void report(struct session *s)
     const struct oracle_wish *w = &s->options->wish;
     for (uint32_t n = 0; n < s->forms.count; n++) {
         const struct oracle_form *f = &s->forms.list[n];
-        if ((f->is_32 ? !w->mode_32 : !w->mode_64) ||
-            (w->only >= 0 && f->mnemonic != w->only))
+        if (!w->modes[f->mode] || (w->only >= 0 && f->mnemonic != w->only))
             continue;
         t->forms++;
         t->forms_tried += f->tried != 0;
@@ -107,8 +106,7 @@ static bool any_form(const struct session *s)
     const struct oracle_wish *w = &s->options->wish;
     for (uint32_t n = 0; n < s->forms.count; n++) {
         const struct oracle_form *f = &s->forms.list[n];
-        if ((f->is_32 ? w->mode_32 : w->mode_64) &&
-            (w->only < 0 || f->mnemonic == w->only))
+        if (w->modes[f->mode] && (w->only < 0 || f->mnemonic == w->only))
             return true;
     }
     return false;

@@ -1,4 +1,5 @@
-/* A bounded sample of the host-CPU oracle; tests/oracle runs as long as asked. */
+/* A bounded sample of the host-CPU oracle; tests/oracle runs as long as asked.
+ */
 #include "tests/lib_oracle.h"
 
 #include "cpu/decode.h"
@@ -8,16 +9,13 @@
 
 #include <cmocka.h>
 
-enum {
-    SEED = 20240607,
-    CASES = 40000
-};
+enum { SEED = 20240607, CASES = 40000 };
 
 static void tier_0_agrees_with_the_host_cpu(void **state)
 {
     struct oracle_options o = {.cases = CASES,
                                .seed = SEED,
-                               .wish = {true, true, -1},
+                               .wish = {{true, true, true}, -1},
                                .max_reports = 20};
     struct oracle_totals totals;
     (void)state;

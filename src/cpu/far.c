@@ -142,14 +142,35 @@ static enum exc call_inner(struct cpu *c, const struct call_gate *g,
     return EXC_NONE;
 }
 
-static enum exc push_return(struct cpu *c, unsigned bytes)
+static enum exc push_return(struct cpu *c, uint16_t selector, unsigned bytes)
 {
     uint64_t sp = c->r[REG_RSP];
-    enum exc e = cpu_push(c, c->seg[SEG_CS].selector, bytes);
+    enum exc e = cpu_push(c, selector, bytes);
     if (!e)
         e = cpu_push(c, c->r[REG_RIP], bytes);
     if (e)
         c->r[REG_RSP] = sp;
+    return e;
+}
+
+/* A direct CALL pushes in the mode of the code that it enters: between 64-bit
+ * and compatibility mode that changes what SS means. As for a near CALL, the
+ * return address is stored before the offset is checked. */
+static enum exc call_direct(struct cpu *c, struct segment code,
+                            uint64_t offset, unsigned bytes)
+{
+    struct segment caller = c->seg[SEG_CS];
+    uint64_t sp = c->r[REG_RSP];
+    c->seg[SEG_CS] = code;
+    cpu_update_mode(c);
+    enum exc e = push_return(c, caller.selector, bytes);
+    if (!e)
+        e = far_check_offset(c, &code, offset);
+    if (e) {
+        c->r[REG_RSP] = sp;
+        c->seg[SEG_CS] = caller;
+        cpu_update_mode(c);
+    }
     return e;
 }
 
@@ -172,7 +193,7 @@ static enum exc through_call_gate(struct cpu *c, struct descriptor *d,
         return call_inner(c, &g, code, cpl);
     }
     if (is_call) {
-        e = push_return(c, g.bytes);
+        e = push_return(c, c->seg[SEG_CS].selector, g.bytes);
         if (e)
             return e;
     }
@@ -204,7 +225,7 @@ static enum exc far_real(struct cpu *c, uint16_t selector, uint64_t offset,
     if (offset > code.limit)
         return cpu_gp0(c);
     if (is_call) {
-        enum exc e = push_return(c, bytes);
+        enum exc e = push_return(c, c->seg[SEG_CS].selector, bytes);
         if (e)
             return e;
     }
@@ -228,18 +249,12 @@ static enum exc far_transfer(struct cpu *c, uint16_t selector, uint64_t offset,
         return far_system(c, &d, is_call);
     if (!descriptor_is_code(&d))
         return cpu_fault(c, EXC_GP, selector & 0xfffc);
-    /* As for a near CALL, the return address is stored before the offset is
-     * checked. */
-    uint64_t sp = c->r[REG_RSP];
     e = direct_code(c, &d, &code);
-    if (!e && is_call)
-        e = push_return(c, bytes);
     if (!e)
-        e = far_check_offset(c, &code, offset);
-    if (e) {
-        c->r[REG_RSP] = sp;
+        e = is_call ? call_direct(c, code, offset, bytes)
+                    : far_check_offset(c, &code, offset);
+    if (e)
         return e;
-    }
     far_commit(c, code, c->cpl, offset);
     return EXC_NONE;
 }

@@ -351,7 +351,10 @@ static enum exc enter_fx(struct cpu *c, const struct insn *i)
         return EXC_NM;
     if (!(linear & 15))
         return EXC_NONE;
-    /* A non-canonical stack address is #SS before it is misaligned. */
+    /* Misaligned, but a bad segment or stack address comes first. */
+    enum exc e = cpu_linear(c, i->seg, insn_offset(c, i), 1, false, &linear);
+    if (e)
+        return e;
     if (c->mode == MODE_64 && i->seg == SEG_SS &&
         (uint64_t)((int64_t)(linear << 16) >> 16) != linear)
         return cpu_fault(c, EXC_SS, 0);

@@ -150,7 +150,10 @@ static bool run_single(struct cpu *c)
     if (c->limit == 0)
         return false;
     c->limit = limit;
-    take_events(c);
+    /* At the limit they stay pending, as cpu_run() leaves them everywhere: the
+     * state at a tick must not depend on where a run ended. */
+    if (c->tick < limit)
+        take_events(c);
     return true;
 }
 
