@@ -135,9 +135,9 @@ static void emit_segment(struct lower *l)
 {
     const struct insn *i = l->i;
     struct cpu *c = l->j->cpu;
-    if (i->seg < SEG_FS)
+    if (i->seg < SEG_FS && (l->is64 || i->seg != SEG_CS))
         return; /* flat, base 0 */
-    if (!l->is64) {
+    if (!l->is64) { /* code segments are not writable, some not readable */
         emit_alu_ri(l->e, 1, 7, rm_abs(&c->ea_flat[i->seg]), 0);
         lower_cold(l, emit_jump(l->e, 4));
     }
@@ -205,7 +205,7 @@ static void leave_in_page(struct lower *l, uint32_t target)
     j->slots[s] = (struct slot){.site = site, .stub = stub};
 }
 
-void lower_leave(struct lower *l, int64_t target)
+static void leave(struct lower *l, int64_t target, unsigned rip_bytes)
 {
     struct emit *e = l->e;
     if (target >= 0 && target < PAGE_BYTES) {
@@ -213,9 +213,19 @@ void lower_leave(struct lower *l, int64_t target)
         return;
     }
     emit_load(e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
-    emit_op(e, l->is64 ? 8 : 4, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8,
-            0);
+    emit_op(e, rip_bytes, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8, 0);
     lower_dispatch(l);
+}
+
+void lower_leave(struct lower *l, int64_t target)
+{
+    leave(l, target, l->is64 ? 8 : 4);
+}
+
+/* Tier 0 does not wrap EIP there either: fetching beyond the limit faults. */
+void lower_fall_through(struct lower *l, uint32_t next)
+{
+    leave(l, next, 8);
 }
 
 /* ---- the block --------------------------------------------------------------------- */
@@ -313,7 +323,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
     }
     if (!l.ended) {
         lower_save_flags(&l);
-        lower_leave(&l, l.offset);
+        lower_fall_through(&l, l.offset);
     }
     emit_colds(&l);
     emit_patch(&e, too_far, emit_here(&e));

@@ -103,6 +103,8 @@ void lower_cold(struct lower *l, uint8_t *site);
 /* ---- leaving the block */
 /* To page offset `target` (any, relative to this page). Flags are SAVED. */
 void lower_leave(struct lower *l, int64_t target);
+/* To what lies behind: EIP does not wrap at 4 GiB. */
+void lower_fall_through(struct lower *l, uint32_t next);
 /* To the RIP in H_SCRATCH_A. */
 void lower_dispatch(struct lower *l);
 

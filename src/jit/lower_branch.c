@@ -73,7 +73,7 @@ static bool lower_jcc(struct lower *l)
         return false;
     lower_save_flags(l);
     uint8_t *taken = jump_if(l, code);
-    lower_leave(l, lower_next(l));
+    lower_fall_through(l, lower_next(l));
     emit_patch(l->e, taken, emit_here(l->e));
     check_relative(l, target);
     lower_leave(l, target);

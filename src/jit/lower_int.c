@@ -445,12 +445,15 @@ static bool lower_shift(struct lower *l)
     struct rm rm = is_memory ? rm_base(H_SCRATCH_B, 0) : rm_reg(h);
     if (is_memory)
         emit_mov_rr(l->e, 8, H_SCRATCH_B, H_SCRATCH_A);
+    bool is_rotate = digit < 2;
     if (by_cl)
         emit_mov_rr(l->e, 4, H_RCX, jit_host_of[REG_RCX]);
-    /* A rotate keeps most flags, a count of 0 all of them. */
-    if (by_cl || digit < 2)
+    else if (is_rotate)
+        emit_mov_ri(l->e, H_RCX, count);
+    /* A rotate keeps most flags, a count of 0 all of them. Intel processors
+     * keep OF in rotates by an immediate count, but not in those by CL. */
+    if (by_cl || is_rotate) {
         lower_restore_flags(l);
-    if (by_cl) {
         emit_op(l->e, size, op_for(size, 0xd3), (unsigned)digit, rm, size, 0);
     } else {
         emit_op(l->e, size, op_for(size, 0xc1), (unsigned)digit, rm, size, 1);
