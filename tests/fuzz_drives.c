@@ -36,9 +36,9 @@ static uint32_t in(struct pair *p, uint16_t port, unsigned bytes)
 /* One jump to the next deadline: drives work in milliseconds. */
 static void pass_time(struct pair *p)
 {
-    fuzz_advance(p->a, UINT64_C(1) << 32);
+    fuzz_advance(p->a, UINT64_C(1) << 32, 1);
     if (p->b)
-        fuzz_advance(p->b, UINT64_C(1) << 32);
+        fuzz_advance(p->b, UINT64_C(1) << 32, 1);
 }
 
 static uint16_t channel(uint8_t how)

@@ -272,6 +272,15 @@ static void set_up_pci(struct dev_bus *bus)
     config_write(bus, 1, 0, 0x60, 0x0b0b0a0a, 4); /* PIRQ routes */
 }
 
+/* An interrupt or NMI ends in the BIOS, where F000:E100 is HLT or a handler, not
+ * in empty RAM. */
+static void point_vectors_at_bios(struct machine *m)
+{
+    static const uint16_t vector[2] = {0xe100, 0xf000};
+    for (unsigned n = 0; n < 256; n++)
+        phys_write(machine_phys(m), 4 * n, vector, sizeof vector);
+}
+
 struct machine *fuzz_machine(unsigned flags, unsigned sectors)
 {
     struct machine_config *config = malloc(sizeof *config);
@@ -303,6 +312,7 @@ struct machine *fuzz_machine(unsigned flags, unsigned sectors)
     if (!m)
         fuzz_fail("%s", err.text);
     machine_set_media_open(m, open_by_name, NULL);
+    point_vectors_at_bios(m);
     if (flags & FUZZ_PCI)
         set_up_pci(machine_bus(m));
     free(config);
@@ -328,18 +338,28 @@ struct machine *fuzz_fork(const struct machine *m, unsigned flags,
     return copy;
 }
 
-void fuzz_advance(struct machine *m, uint64_t ticks)
+static void run_until(struct machine *m, uint64_t until)
 {
-    uint64_t now = machine_tick(m), until = now + ticks;
-    if (machine_is_halted(m) && machine_next_deadline(m) < until)
-        until = machine_next_deadline(m);
-    if (until <= now)
-        until = now + 1;
     enum stop_reason why = machine_run(m, until);
     if (machine_tick(m) > until ||
         (why == STOP_TICK && machine_tick(m) != until))
         fuzz_fail("run until %llu ended at %llu", (unsigned long long)until,
                   (unsigned long long)machine_tick(m));
+}
+
+void fuzz_advance(struct machine *m, uint64_t jump, uint64_t ticks)
+{
+    uint64_t insns = machine_insns(m);
+    run_until(m, machine_tick(m) + 1);
+    /* Halted, and nothing woke it: nothing will before the deadline. */
+    if (machine_is_halted(m) && machine_insns(m) == insns)
+        ticks = jump;
+    uint64_t until = machine_tick(m) + ticks;
+    uint64_t deadline = machine_next_deadline(m);
+    if (ticks == jump && deadline < until)
+        until = deadline;
+    if (until > machine_tick(m))
+        run_until(m, until);
 }
 
 static _Noreturn void report_difference(struct machine *a, struct machine *b,

@@ -214,6 +214,7 @@ struct oracle_totals {
     uint64_t cases, mismatches, faults;
     uint32_t forms, forms_tried;
     double seconds;
+    bool is_unavailable; /* nothing ran: the host forbids what it takes */
 };
 bool oracle_run(const struct oracle_options *o, FILE *out,
                 struct oracle_totals *totals);

@@ -258,6 +258,16 @@ static bool within_ulp(const uint8_t *a, const uint8_t *b)
     return x == y || x + 1 == y || y + 1 == x;
 }
 
+/* FYL2XP1 of an x beyond 1 - sqrt(2)/2 and F2XM1 of one beyond 1 have undefined
+ * results (SDM vol. 2A). */
+static bool is_out_of_domain(const struct view *v)
+{
+    unsigned exponent = load_le16(v->k->in.fx + 40) & 0x7fff;
+    if (v->zi.mnemonic == ZYDIS_MNEMONIC_FYL2XP1)
+        return exponent >= 0x3ffd;
+    return v->zi.mnemonic == ZYDIS_MNEMONIC_F2XM1 && exponent >= 0x3fff;
+}
+
 /* RCPPS and RSQRTPS: a relative error up to 1.5 * 2^-12 (SDM vol. 2B), so two
  * answers are at most twice that apart. */
 static bool is_approximation(unsigned mnemonic)
@@ -353,6 +363,8 @@ static void compare_fx(struct view *v)
         return;
     }
     bool is_wave = v->is_valid && is_transcendental(v->zi.mnemonic);
+    if (is_wave && is_out_of_domain(v))
+        return;
     bool is_about = v->is_valid && is_approximation(v->zi.mnemonic);
     uint16_t status_open = is_wave ? FSW_C1 : 0;
     if (load_le16(h) != load_le16(g))

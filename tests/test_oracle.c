@@ -20,7 +20,10 @@ static void tier_0_agrees_with_the_host_cpu(void **state)
     struct oracle_totals totals;
     (void)state;
     print_message("oracle: seed %d\n", SEED);
-    assert_true(oracle_run(&o, stdout, &totals));
+    bool agrees = oracle_run(&o, stdout, &totals);
+    if (totals.is_unavailable)
+        skip();
+    assert_true(agrees);
     assert_true(totals.cases >= CASES);
     assert_int_equal(totals.mismatches, 0);
     /* With this many cases nearly every form is drawn. */

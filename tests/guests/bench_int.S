@@ -4,7 +4,7 @@
 #include "guest.h"
 
 #ifndef ROUNDS
-#define ROUNDS 1000
+#define ROUNDS 2500
 #endif
 
 /* Data far from code: a store into a page of code is another benchmark. */
