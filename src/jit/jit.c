@@ -127,12 +127,13 @@ static enum compiled compile(struct jit *j, struct block_code *k)
 {
     bool full = false;
     const void *code = jit_lower(j, k, &full);
-    if (full) {
+    bool was_empty = j->used == j->thunk_bytes;
+    if (full && !was_empty) {
         blocks_flush(j->cpu);
         return FLUSHED;
     }
     k->hits = 0;
-    if (!code)
+    if (!code) /* or it would fit into no cache of this size */
         return NOT_COMPILED;
     k->code = code;
     j->stats.blocks_compiled++;
@@ -197,9 +198,18 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
         j->options.tier1_threshold = DEFAULT_THRESHOLD;
     j->bytes = options->cache_bytes ? options->cache_bytes
                                     : (uint64_t)DEFAULT_CACHE_MB << 20;
+    j->bytes = (j->bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
     j->slots = calloc(JIT_SLOTS, sizeof *j->slots);
     j->slot_count = 1;
-    if (!j->slots || !map_cache(j, err) || !jit_make_thunks(j)) {
+    if (!j->slots)
+        error_set(err, ERR_NOMEM, "no memory for the JIT");
+    bool ok = j->slots && map_cache(j, err);
+    if (ok && !jit_make_thunks(j))
+        ok = error_set(err, ERR_USAGE,
+                       "expected a code cache that holds more than its fixed "
+                       "parts, found one of %zu bytes",
+                       j->bytes);
+    if (!ok) {
         jit_free(j);
         return NULL;
     }
