@@ -149,14 +149,14 @@ static void side_fini(struct jp_side *s)
 
 static struct plan make_plan(struct oracle_random *r)
 {
-    static const uint32_t caches[] = {16 << 10, 64 << 10, 256 << 10,
+    static const uint32_t caches[] = {4 << 10,  20000,    256 << 10,
                                       1 << 20,  4 << 20,  16 << 20};
     static const uint8_t thresholds[] = {1, 1, 1, 2, 3, 10};
     static const uint16_t budgets[] = {3000, 10000, 10000, 30000};
     struct plan p = {.jit = {.cache_bytes = caches[oracle_below(r, 6)],
                              .tier1_threshold =
                                  thresholds[oracle_below(r, 6)]},
-                     .slice_shape = oracle_below(r, 4),
+                     .slice_shape = (oracle_below(r, 16) + 3) / 5,
                      .budget = budgets[oracle_below(r, 4)]};
     if (oracle_below(r, 8) == 0)
         p.tlb = 1;

@@ -553,13 +553,46 @@ static void gen_base(struct gen *g) /* WRMSR of FS or GS base */
     PUT(g, "\x31\xd2\x0f\x30");
 }
 
+/* Toggle a bit of CR0 or CR4 that changes what instructions or accesses do. */
+static void gen_control(struct gen *g)
+{
+    static const uint8_t cr0[] = {3, 3, 2, 16, 18};  /* TS EM WP AM */
+    static const uint8_t cr4[] = {9, 10, 2, 7};      /* OSFXSR ... TSD PGE */
+    bool is_cr4 = one_in(g, 3);
+    u8(g, 0x0f); /* MOV EAX, CRn */
+    u8(g, 0x20);
+    u8(g, is_cr4 ? 0xe0 : 0xc0);
+    PUT(g, "\x0f\xba\xf8"); /* BTC EAX, n */
+    u8(g, is_cr4 ? cr4[below(g, 4)] : cr0[below(g, 5)]);
+    u8(g, 0x0f);
+    u8(g, 0x22);
+    u8(g, is_cr4 ? 0xe0 : 0xc0);
+}
+
+/* Breakpoint 0 on code, stores or accesses; mostly off again. */
+static void gen_breakpoint(struct gen *g)
+{
+    static const uint32_t dr7[] = {0, 0, 0, 0x402, 0xd0402, 0xf0402, 0x10402};
+    load_register(g, REG_RAX,
+                  one_in(g, 2) ? code_address(g) : data_address(g) & ~3ull);
+    PUT(g, "\x0f\x23\xc0");
+    load_register(g, REG_RAX, dr7[below(g, 7)]);
+    PUT(g, "\x0f\x23\xf8");
+}
+
 static void gen_system(struct gen *g)
 {
     const struct jp_scene *s = g->s;
-    switch (below(g, 16)) {
+    switch (below(g, 18)) {
     case 0:
     case 1:
         gen_flags(g);
+        return;
+    case 16:
+        gen_control(g);
+        return;
+    case 17:
+        gen_breakpoint(g);
         return;
     case 2:
     case 3:
