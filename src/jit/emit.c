@@ -53,9 +53,10 @@ static void emit_prefixes(struct emit *e, unsigned size, unsigned reg,
 static void emit_memory(struct emit *e, unsigned reg, const struct rm *rm)
 {
     unsigned r = low3(reg) << 3;
-    if (rm->reg == H_NONE) { /* [index * scale + disp32] */
+    unsigned index = rm->index == H_NONE ? 4 : low3(rm->index);
+    if (rm->reg == H_NONE) { /* [index * scale + disp32] or [disp32] */
         emit_u8(e, 0x04 | r);
-        emit_u8(e, (unsigned)rm->scale << 6 | low3(rm->index) << 3 | 5);
+        emit_u8(e, (unsigned)rm->scale << 6 | index << 3 | 5);
         emit_u32(e, (uint32_t)rm->disp);
         return;
     }
@@ -63,10 +64,8 @@ static void emit_memory(struct emit *e, unsigned reg, const struct rm *rm)
     bool is8 = rm->disp >= -128 && rm->disp < 128;
     unsigned mod = rm->disp == 0 && low3(rm->reg) != 5 ? 0 : is8 ? 1 : 2;
     emit_u8(e, mod << 6 | r | (sib ? 4 : low3(rm->reg)));
-    if (sib) {
-        unsigned index = rm->index == H_NONE ? 4 : low3(rm->index);
+    if (sib)
         emit_u8(e, (unsigned)rm->scale << 6 | index << 3 | low3(rm->reg));
-    }
     if (mod == 1)
         emit_u8(e, (unsigned)rm->disp & 0xff);
     else if (mod == 2)
