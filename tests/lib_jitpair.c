@@ -166,14 +166,9 @@ static struct plan make_plan(struct oracle_random *r)
     return p;
 }
 
-static bool pair_init(struct pair *p, uint64_t seed,
-                      const struct oracle_forms *forms, struct error *err)
+/* Both sides from the scene and the plan. */
+static bool pair_start(struct pair *p, struct error *err)
 {
-    memset(p, 0, sizeof *p);
-    jp_scene(&p->scene, seed);
-    jp_code(&p->scene, forms);
-    p->r.seed = p->scene.r.seed;
-    p->plan = make_plan(&p->r);
     for (unsigned n = 0; n < 2; n++) {
         writer_init(&p->saved[n]);
         if (!side_init(&p->side[n], &p->scene, err))
@@ -185,6 +180,17 @@ static bool pair_init(struct pair *p, uint64_t seed,
         mmu_limit_entries(&p->side[1].cpu.mmu, p->plan.tlb);
     p->side[1].jit = jit_new(&p->side[1].cpu, &p->plan.jit, err);
     return p->side[1].jit != NULL;
+}
+
+static bool pair_init(struct pair *p, uint64_t seed,
+                      const struct oracle_forms *forms, struct error *err)
+{
+    memset(p, 0, sizeof *p);
+    jp_scene(&p->scene, seed);
+    jp_code(&p->scene, forms);
+    p->r.seed = p->scene.r.seed;
+    p->plan = make_plan(&p->r);
+    return pair_start(p, err);
 }
 
 static void pair_fini(struct pair *p)
@@ -446,5 +452,60 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
         report(p, forms, out);
     pair_fini(p);
     free(p);
+    return ok;
+}
+
+/* ---- code of the caller's --------------------------------------------------------- */
+
+static void put_code(struct jp_scene *s, const char *code, unsigned bytes)
+{
+    uint8_t *at = s->ram + JP_CODE;
+    memcpy(at, code, bytes);
+    at[bytes] = 0xe9;
+    store_le32(at + bytes + 1, 0u - bytes - 5);
+    for (unsigned n = 0; n < JP_ENTRY_COUNT; n++) {
+        s->entries[n] = s->code;
+        store_le64(s->ram + JP_ENTRIES + 8 * n, s->code);
+    }
+}
+
+static bool run_code(enum jp_mode mode, bool user, unsigned shape,
+                     const char *code, unsigned bytes, FILE *out)
+{
+    struct error err = {0};
+    struct pair *p = calloc(1, sizeof *p);
+    if (!p)
+        return false;
+    jp_scene_in(&p->scene, 1, mode, user);
+    p->scene.high = 0;
+    put_code(&p->scene, code, bytes);
+    p->r.seed = 1 + shape;
+    p->plan = (struct plan){
+        .jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
+        .slice_shape = shape,
+        .budget = 400};
+    bool ok = pair_start(p, &err);
+    if (!ok)
+        fprintf(out, "%s\n", err.text);
+    if (ok && !run_slices(p, UINT64_MAX, 0)) {
+        ok = false;
+        print_pair(p, out);
+        print_difference(p, out);
+    }
+    pair_fini(p);
+    free(p);
+    return ok;
+}
+
+bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out)
+{
+    bool ok = true;
+    for (unsigned mode = 0; mode < JP_MODES; mode++)
+        for (unsigned n = 0; n < 6 && (modes >> mode & 1); n++) {
+            bool user = n & 1;
+            if (user && mode == JP_FLAT)
+                continue;
+            ok &= run_code((enum jp_mode)mode, user, n / 2, code, bytes, out);
+        }
     return ok;
 }

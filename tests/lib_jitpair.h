@@ -79,6 +79,9 @@ struct jp_scene {
 
 /* Choose a mode and lay out tables; code is put by jp_code(). */
 void jp_scene(struct jp_scene *s, uint64_t seed);
+/* The same in a given mode, for code of the caller's. */
+void jp_scene_in(struct jp_scene *s, uint64_t seed, enum jp_mode mode,
+                 bool user);
 /* Registers and control state of the start. */
 void jp_registers(const struct jp_scene *s, struct cpu *c);
 
@@ -101,6 +104,10 @@ struct jp_totals {
     uint64_t programs, slices, ticks, shutdowns;
     uint64_t compiled, links, flushes;
 };
+
+/* Run these instructions in a loop in every mode of `modes` (bits), at CPL 0 and
+ * 3, in one slice and in many. */
+bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out);
 
 /* Run the guest of this seed. False when the sides differ: then it prints the
  * seed, the first slice, tick and field that differ and the instructions that

@@ -304,18 +304,17 @@ static void put_tables(struct jp_scene *s)
 
 /* ---- the whole ------------------------------------------------------------------ */
 
-void jp_scene(struct jp_scene *s, uint64_t seed)
+static void begin(struct jp_scene *s, uint64_t seed)
 {
     memset(s, 0, sizeof *s);
     s->seed = seed;
     s->r.seed = seed * 0x9e3779b97f4a7c15u + 1;
     (void)oracle_random(&s->r);
-    static const uint8_t modes[] = {JP_LONG, JP_LONG,    JP_LONG,    JP_LONG,
-                                    JP_FLAT, JP_PAGED32, JP_PAGED32, JP_PAE,
-                                    JP_COMPAT};
-    s->mode = modes[below(s, sizeof modes)];
+}
+
+static void lay_out(struct jp_scene *s)
+{
     s->is64 = s->mode == JP_LONG;
-    s->user = s->mode != JP_FLAT && one_in(s, 2);
     s->can_idle = one_in(s, 3);
     s->code = 0x400000;
     s->data = 0x500000;
@@ -334,6 +333,26 @@ void jp_scene(struct jp_scene *s, uint64_t seed)
     put_handlers(s);
     if (s->mode != JP_FLAT)
         put_tables(s);
+}
+
+void jp_scene(struct jp_scene *s, uint64_t seed)
+{
+    static const uint8_t modes[] = {JP_LONG, JP_LONG,    JP_LONG,    JP_LONG,
+                                    JP_FLAT, JP_PAGED32, JP_PAGED32, JP_PAE,
+                                    JP_COMPAT};
+    begin(s, seed);
+    s->mode = modes[below(s, sizeof modes)];
+    s->user = s->mode != JP_FLAT && one_in(s, 2);
+    lay_out(s);
+}
+
+void jp_scene_in(struct jp_scene *s, uint64_t seed, enum jp_mode mode,
+                 bool user)
+{
+    begin(s, seed);
+    s->mode = mode;
+    s->user = user;
+    lay_out(s);
 }
 
 static struct segment segment_of(const struct jp_scene *s, uint16_t selector)
