@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "board/config.h"
+#include "board/machine.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +41,7 @@ struct cli_options {
     struct tick_option until, from, to, at;
     enum pace pace;
     uint64_t limit_bytes;
+    struct machine_engine engine;
     uint64_t stress_tlb, stress_block, stress_save;
     bool no_verify, json;
 };
@@ -64,6 +66,7 @@ struct command {
 };
 
 extern const struct option_row machine_options[];
+extern const struct option_row engine_options[];
 extern const struct option_row stress_options[];
 
 /* Setters that commands' own tables name. */
