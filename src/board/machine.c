@@ -308,7 +308,7 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
     if (engine->kind == ENGINE_INTERP)
         return true;
     m->jit = jit_new(&m->cpu, &options, err);
-    return m->jit != NULL;
+    return m->jit || engine->kind == ENGINE_AUTO;
 }
 
 void machine_set_stress(struct machine *m, const struct machine_stress *s)
