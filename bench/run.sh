@@ -62,6 +62,8 @@ run_bochs() {
 for ((i = 0; i < rounds; i++)); do
     seconds "$relive" run "${integer[@]}" >>"$work/run"
     echo >>"$work/run"
+    seconds "$relive" run --engine interp "${integer[@]}" >>"$work/interp"
+    echo >>"$work/interp"
     rm -rf "$work/s"
     seconds "$relive" record -o "$work/s" "${integer[@]}" >>"$work/record"
     echo >>"$work/record"
@@ -83,6 +85,7 @@ line() { # line NAME FILE
 }
 line 'relive run' run
 line 'relive record' record
+line 'relive run, interp' interp
 line 'QEMU TCG' qemu
 line 'Bochs' bochs
 # Pairs of neighbours, so that a load of the machine meets both.
