@@ -404,8 +404,8 @@ const struct option_row machine_options[] = {
 };
 
 const struct option_row engine_options[] = {
-    {"engine", 0, "auto|interp|tier1",
-     "how guest code runs: interp interprets, tier1 also compiles what runs "
+    {"engine", 0, "NAME",
+     "interp interprets guest code, tier1 also compiles what runs "
      "often, auto (default) is the fastest; the guest cannot tell",
      take_engine},
     {"jit-threshold", 0, "N",
