@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "cpu/blocks.h"
 #include "cpu/model.h"
+#include "jit/jit_internal.h"
 #include "mem/phys.h"
 
 #include <stdlib.h>
@@ -17,6 +18,8 @@ enum {
 struct plan {
     struct jit_options jit;
     unsigned tlb, blocks[2]; /* stress limits; 0: none */
+    unsigned other_host;     /* bits: pretend that host flags are no use for
+                                logic, shifts, multiplies, bit tests */
     unsigned slice_shape;
     unsigned budget; /* ticks */
 };
@@ -160,6 +163,8 @@ static struct plan make_plan(struct oracle_random *r)
                      .budget = budgets[oracle_below(r, 4)]};
     if (oracle_below(r, 8) == 0)
         p.tlb = 1;
+    if (oracle_below(r, 5) == 0)
+        p.other_host = oracle_below(r, 16);
     for (unsigned n = 0; n < 2; n++)
         if (oracle_below(r, 6) == 0)
             p.blocks[n] = 1 + oracle_below(r, 4);
@@ -178,8 +183,15 @@ static bool pair_start(struct pair *p, struct error *err)
     }
     if (p->plan.tlb)
         mmu_limit_entries(&p->side[1].cpu.mmu, p->plan.tlb);
-    p->side[1].jit = jit_new(&p->side[1].cpu, &p->plan.jit, err);
-    return p->side[1].jit != NULL;
+    struct jit *j = jit_new(&p->side[1].cpu, &p->plan.jit, err);
+    p->side[1].jit = j;
+    if (!j)
+        return false;
+    j->host.logic &= !(p->plan.other_host & 1);
+    j->host.shifts &= !(p->plan.other_host & 2);
+    j->host.multiplies &= !(p->plan.other_host & 4);
+    j->host.bit_tests &= !(p->plan.other_host & 8);
+    return true;
 }
 
 static bool pair_init(struct pair *p, uint64_t seed,
@@ -358,11 +370,11 @@ static void print_pair(const struct pair *p, FILE *out)
     const struct jp_scene *s = &p->scene;
     fprintf(out,
             "seed %llu: %s mode, CPL %u, %u ticks, cache %llu KiB, "
-            "threshold %u, TLB %u, blocks %u/%u, slices %u\n",
+            "threshold %u, TLB %u, blocks %u/%u, host %x, slices %u\n",
             (unsigned long long)s->seed, names[s->mode], s->user ? 3 : 0,
             p->plan.budget, (unsigned long long)p->plan.jit.cache_bytes >> 10,
             p->plan.jit.tier1_threshold, p->plan.tlb, p->plan.blocks[0],
-            p->plan.blocks[1], p->plan.slice_shape);
+            p->plan.blocks[1], p->plan.other_host, p->plan.slice_shape);
 }
 
 /* Tier 0's instructions of the last `ticks` of the slice, one at a time. */
