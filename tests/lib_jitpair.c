@@ -232,9 +232,29 @@ static unsigned slice_length(struct pair *p)
     return 1 + oracle_below(&p->r, n);
 }
 
+/* DMA into code, or into the entry of a code page. */
+static void transfer(struct pair *p)
+{
+    const struct jp_scene *s = &p->scene;
+    unsigned space = oracle_below(&p->r, 2), page = oracle_below(&p->r, 8);
+    uint64_t at = JP_CODE + oracle_below(&p->r, JP_CODE_BYTES);
+    uint8_t bytes[8] = {0x90};
+    unsigned n = 1;
+    if (s->code_entries[space] && oracle_below(&p->r, 2)) {
+        n = s->mode == JP_PAGED32 ? 4 : 8;
+        at = s->code_entries[space] + page * n;
+        phys_dma_read(p->side[0].phys, at, bytes, n);
+        bytes[1] = (uint8_t)((bytes[1] & 0x0f) | oracle_below(&p->r, 8) << 4);
+    }
+    for (unsigned k = 0; k < 2; k++)
+        phys_dma_write(p->side[k].phys, at, bytes, n);
+}
+
 /* What the board does between slices, the same on both sides. */
 static void disturb(struct pair *p)
 {
+    if (oracle_below(&p->r, 12) == 0)
+        transfer(p);
     bool intr = oracle_below(&p->r, 6) == 0, nmi = oracle_below(&p->r, 50) == 0;
     for (unsigned n = 0; n < 2; n++) {
         struct cpu *c = &p->side[n].cpu;

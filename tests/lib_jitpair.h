@@ -72,6 +72,8 @@ struct jp_scene {
     uint64_t table;   /* linear address of page-table entries of the windows,
                          writable by the code; 0: none */
     uint64_t roots[2]; /* CR3 values */
+    uint32_t code_entries[2]; /* of the code window in each space, physical;
+                                 0: no paging */
     uint64_t entries[JP_ENTRY_COUNT];
     uint8_t ram[JP_RAM];
     struct oracle_random r;

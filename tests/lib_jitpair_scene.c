@@ -289,6 +289,7 @@ static void put_tables(struct jp_scene *s)
         t.root = new_table(&t);
         s->roots[n] = t.root;
         map_space(&t, n);
+        s->code_entries[n] = entry_of(&t, s->code);
     }
     if (one_in(s, 3))
         return;
