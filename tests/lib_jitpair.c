@@ -34,7 +34,8 @@ struct pair {
     uint8_t digest[2][16];
 };
 
-/* ---- devices: everything is a function of tick and accesses ------------------- */
+/* ---- devices: everything is a function of tick and accesses
+ * ------------------- */
 
 static uint64_t mix(uint64_t h, uint64_t v)
 {
@@ -109,7 +110,8 @@ static void note_fault(void *context, const char *text)
     (void)text;
 }
 
-/* ---- life ------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------ */
 
 static const struct mmio_ops mmio = {.read = mmio_read, .write = mmio_write};
 
@@ -152,13 +154,12 @@ static void side_fini(struct jp_side *s)
 
 static struct plan make_plan(struct oracle_random *r)
 {
-    static const uint32_t caches[] = {4 << 10,  20000,    256 << 10,
-                                      1 << 20,  4 << 20,  16 << 20};
+    static const uint32_t caches[] = {4 << 10, 20000,   256 << 10,
+                                      1 << 20, 4 << 20, 16 << 20};
     static const uint8_t thresholds[] = {1, 1, 1, 2, 3, 10};
     static const uint16_t budgets[] = {3000, 10000, 10000, 30000};
     struct plan p = {.jit = {.cache_bytes = caches[oracle_below(r, 6)],
-                             .tier1_threshold =
-                                 thresholds[oracle_below(r, 6)]},
+                             .tier1_threshold = thresholds[oracle_below(r, 6)]},
                      .slice_shape = (oracle_below(r, 16) + 3) / 5,
                      .budget = budgets[oracle_below(r, 4)]};
     if (oracle_below(r, 8) == 0)
@@ -213,7 +214,8 @@ static void pair_fini(struct pair *p)
     }
 }
 
-/* ---- slices ------------------------------------------------------------------------ */
+/* ---- slices
+ * ------------------------------------------------------------------------ */
 
 static void side_run(struct jp_side *s, uint64_t until)
 {
@@ -334,7 +336,8 @@ static bool run_slices(struct pair *p, uint64_t stop, unsigned ticks)
     }
 }
 
-/* ---- reports ----------------------------------------------------------------------- */
+/* ---- reports
+ * ----------------------------------------------------------------------- */
 
 static void disassemble(struct cpu *c, FILE *out)
 {
@@ -424,8 +427,8 @@ static unsigned narrow(uint64_t seed, const struct oracle_forms *forms,
     struct pair *p = malloc(sizeof *p);
     unsigned ticks = 1;
     for (; p && ticks <= length; ticks++) {
-        bool ok = pair_init(p, seed, forms, NULL) &&
-                  run_slices(p, slice, ticks);
+        bool ok =
+            pair_init(p, seed, forms, NULL) && run_slices(p, slice, ticks);
         if (!ok) {
             fprintf(out, "first seen %u ticks into slice %llu:\n", ticks,
                     (unsigned long long)slice);
@@ -439,8 +442,7 @@ static unsigned narrow(uint64_t seed, const struct oracle_forms *forms,
     return ticks < length ? ticks : length;
 }
 
-static void report(struct pair *p, const struct oracle_forms *forms,
-                   FILE *out)
+static void report(struct pair *p, const struct oracle_forms *forms, FILE *out)
 {
     uint64_t seed = p->scene.seed, slice = p->slice, before = p->before;
     unsigned length = (unsigned)(p->side[0].cpu.tick - before) + 1;
@@ -487,7 +489,8 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     return ok;
 }
 
-/* ---- code of the caller's --------------------------------------------------------- */
+/* ---- code of the caller's
+ * --------------------------------------------------------- */
 
 static void put_code(struct jp_scene *s, const char *code, unsigned bytes)
 {
@@ -512,10 +515,10 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape,
     p->scene.high = 0;
     put_code(&p->scene, code, bytes);
     p->r.seed = 1 + shape;
-    p->plan = (struct plan){
-        .jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
-        .slice_shape = shape,
-        .budget = 400};
+    p->plan =
+        (struct plan){.jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
+                      .slice_shape = shape,
+                      .budget = 400};
     bool ok = pair_start(p, &err);
     if (!ok)
         fprintf(out, "%s\n", err.text);
