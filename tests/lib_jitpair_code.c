@@ -616,12 +616,9 @@ static void gen_system(struct gen *g)
     case 5:
         u8(g, one_in(g, 3) ? 0xfa : 0xfb);
         return;
-    case 6: /* OUT imm8 */
-        u8(g, 0xe6 + below(g, 2));
-        u8(g, oracle_random(g->r) & 0xff);
-        return;
-    case 7:
-        u8(g, 0xe4 + below(g, 2));
+    case 6:
+    case 7: /* IN and OUT, imm8 */
+        u8(g, 0xe4 + below(g, 4));
         u8(g, oracle_random(g->r) & 0xff);
         return;
     case 8:
@@ -657,9 +654,7 @@ static void gen_system(struct gen *g)
     }
 }
 
-/* ---- the stream
- * ----------------------------------------------------------------------------
- */
+/* ---- the stream */
 
 /* Where faults go on: a stack and pointers. */
 static void gen_entry(struct gen *g)
