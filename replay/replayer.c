@@ -351,6 +351,8 @@ static enum replay_stop stopped(struct replayer *r, enum stop_reason reason,
     const struct session *s = r->session;
     if (reason == STOP_REQUEST)
         return REPLAY_REQUEST;
+    if (reason == STOP_PROBE)
+        return REPLAY_PROBE;
     if (reason == STOP_MEDIA_ERROR) {
         *err = *machine_error(r->machine);
         return REPLAY_FAILED;

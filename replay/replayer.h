@@ -29,6 +29,7 @@ enum replay_stop {
     REPLAY_END,      /* at the recording's end, which was a clean one */
     REPLAY_TORN,     /* at the last committed tick of a torn recording */
     REPLAY_REQUEST,  /* machine_request_stop(): call again to go on */
+    REPLAY_PROBE,    /* STOP_PROBE of board/probe.h: call again to go on */
     REPLAY_DIVERGED, /* the report's divergence is filled, err is its sentence*/
     REPLAY_FAILED    /* err: damaged session, missing medium, host fault */
 };

@@ -15,6 +15,7 @@ const char *stop_reason_name(enum stop_reason reason)
         [STOP_SHUTDOWN] = "triple-fault",
         [STOP_MEDIA_ERROR] = "media-error",
         [STOP_REQUEST] = "request",
+        [STOP_PROBE] = "probe",
     };
     if ((unsigned)reason >= sizeof names / sizeof names[0])
         return "unknown";
@@ -133,7 +134,7 @@ static bool read_end(struct session *s, struct error *err)
 static bool read_all(struct session *s, struct error *err)
 {
     struct store_bytes v;
-    s->format = STORE_FORMAT;
+    s->format = store_format(s->store);
     if (!read_config(s, err) || !need(s, "build", &v, err))
         return false;
     size_t bytes =

@@ -44,7 +44,8 @@ enum stop_reason {
     STOP_DEBUG_EXIT, /* isa-debug-exit: machine_exit_value() is the status */
     STOP_SHUTDOWN,   /* triple fault: machine_fault_text() says why */
     STOP_MEDIA_ERROR,/* a host image could not be read: machine_error() */
-    STOP_REQUEST     /* machine_request_stop() was called */
+    STOP_REQUEST,    /* machine_request_stop() was called */
+    STOP_PROBE       /* board/probe.h; never recorded */
 };
 
 /* config is copied. NULL and err on failure. */
@@ -57,7 +58,7 @@ void machine_set_media_open(struct machine *m, media_open_fn *open,
 
 /* Run until tick == until_tick, never past it, or until the guest ends. While
  * halted, ticks pass at once up to the next deadline or until_tick. After a
- * stop other than TICK and REQUEST, further calls return the same reason. */
+ * stop other than TICK, REQUEST and PROBE, further calls return the same reason. */
 enum stop_reason machine_run(struct machine *m, uint64_t until_tick);
 
 /* Make machine_run() return STOP_REQUEST soon, at an instruction boundary that

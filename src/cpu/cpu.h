@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/stream.h"
+#include "cpu/probe.h"
 #include "mem/exc.h"
 #include "mem/mmu.h"
 
@@ -190,7 +191,7 @@ struct cpu {
     uint8_t mode;               /* enum cpu_mode */
     uint8_t cpl;
     bool single;                /* run one instruction at a time: TF, code
-                                   breakpoints, or a shadow */
+                                   breakpoints, a shadow, or an observer */
 
     /* ---- segmentation */
     struct segment seg[SEG_COUNT];
@@ -241,6 +242,7 @@ struct cpu {
     const struct cpu_model *model;  /* borrowed */
     struct cpu_board board;         /* borrowed */
     struct blocks *blocks;          /* owned; derived */
+    struct cpu_probe probe;         /* derived: an observer's */
 };
 
 /* ---- life ---------------------------------------------------------------- */

@@ -9,34 +9,41 @@ enum {
 
 static void raise_fault(struct cpu *c, enum exc e)
 {
-    if (c->fault_tick == c->tick) {
+    bool is_free = c->fault_tick != c->tick;
+    if (!is_free) {
         c->tick++;
         c->skew++;
     }
     c->fault_tick = c->tick;
     cpu_deliver(c, e);
+    if (is_free)
+        cpu_probe_delivered(c);
 }
 
 /* What happens between two instructions, by priority (SDM vol. 3A table 6-2). */
 static void take_events(struct cpu *c)
 {
+    bool is_taken = false;
     if (c->debug_pending && c->shadow != 2) {
         c->dr[6] |= c->debug_pending;
         c->debug_pending = 0;
         c->halted = false;
         cpu_event(c, 1, EVENT_ICEBP);
+        is_taken = true;
     }
-    if (c->shadow)
-        return;
-    if (c->nmi_pending && !c->nmi_blocked) {
+    if (!c->shadow && c->nmi_pending && !c->nmi_blocked) {
         c->nmi_pending = false;
         c->nmi_blocked = true;
         c->halted = false;
         cpu_event(c, 2, EVENT_HARDWARE);
-    } else if (c->intr && (c->flags & FLAG_IF)) {
+        is_taken = true;
+    } else if (!c->shadow && c->intr && (c->flags & FLAG_IF)) {
         c->halted = false;
         cpu_event(c, c->board.acknowledge(c->board.context), EVENT_HARDWARE);
+        is_taken = true;
     }
+    if (UNLIKELY(is_taken))
+        cpu_probe_delivered(c);
 }
 
 /* Execute from one block until it ends, leaves, faults or the limit is there. */
@@ -54,6 +61,8 @@ static void run_block(struct cpu *c, const struct block_code *k)
             c->r[REG_RIP] -= i->len;
             if (e != EXC_REP_BREAK)
                 raise_fault(c, e);
+            else
+                c->probe.rep_tick = c->tick;
             return;
         }
         c->tick++;
@@ -94,10 +103,15 @@ static void step(struct cpu *c)
         raise_fault(c, EXC_DB);
         return;
     }
-    c->shadow = 0;
     const struct block_code *k = blocks_at(c, &fault);
     if (k && passes_limit(c, k->insns[0].len))
         fault = cpu_fault(c, EXC_GP, 0);
+    if (!fault && UNLIKELY(k->probed || c->probe.every) &&
+        cpu_probe_reached(c)) {
+        cpu_attention(c);
+        return;
+    }
+    c->shadow = 0;
     if (fault) {
         raise_fault(c, fault);
         return;
@@ -117,10 +131,12 @@ static void step(struct cpu *c)
     c->r[REG_RIP] -= i->len;
     c->flags |= resume;
     cpu_update_single(c);
-    if (e == EXC_REP_BREAK)
+    if (e == EXC_REP_BREAK) {
         c->debug_pending |= trap ? DR6_BS : 0;
-    else
+        c->probe.rep_tick = c->tick;
+    } else {
         raise_fault(c, e);
+    }
 }
 
 /* A guest in single-step mode or behind STI or MOV SS. */
@@ -131,7 +147,8 @@ static bool run_single(struct cpu *c)
     if (c->limit == 0)
         return false;
     c->limit = limit;
-    take_events(c);
+    if (c->tick < limit)
+        take_events(c);
     return true;
 }
 
@@ -153,6 +170,8 @@ void cpu_run(struct cpu *c, uint64_t until)
         } else if (UNLIKELY(passes_limit(c, k->bytes))) {
             if (!run_single(c))
                 return;
+        } else if (UNLIKELY(k->probed) && cpu_probe_reached(c)) {
+            return;
         } else {
             run_block(c, k);
         }
