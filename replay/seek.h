@@ -45,8 +45,8 @@ enum replay_stop seeker_goto(struct seeker *s, uint64_t tick,
                              struct error *err);
 
 /* Run forward from where the machine is, like replayer_run(), leaving
- * checkpoints about every SEEK_STRIDE ticks. */
-#define SEEK_STRIDE (UINT64_C(1) << 26)
+ * checkpoints about every SEEK_STRIDE instructions. */
+#define SEEK_STRIDE (UINT64_C(1) << 25)
 enum replay_stop seeker_run(struct seeker *s, uint64_t until_tick,
                             struct error *err);
 

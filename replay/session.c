@@ -131,6 +131,25 @@ static bool read_end(struct session *s, struct error *err)
     return true;
 }
 
+/* Only a session that was cut out of another has the record. */
+static bool read_start(struct session *s, struct error *err)
+{
+    struct store_bytes v;
+    switch (store_get(s->store, STORE_META, "start", 5, &v, err)) {
+    case STORE_NONE:
+        return true;
+    case STORE_FOUND:
+        break;
+    default:
+        return false;
+    }
+    if (v.bytes != 8)
+        return error_set(err, ERR_INPUT, "%s: damaged: start of %zu bytes",
+                         store_path(s->store), v.bytes);
+    s->start_tick = load_le64(v.data);
+    return true;
+}
+
 static bool read_all(struct session *s, struct error *err)
 {
     struct store_bytes v;
@@ -146,7 +165,7 @@ static bool read_all(struct session *s, struct error *err)
         return error_set(err, ERR_INPUT, "%s: damaged: date of %zu bytes",
                          store_path(s->store), v.bytes);
     s->created = (int64_t)load_le64(v.data);
-    return read_media(s, err) && need(s, "commit", &v, err) &&
+    return read_start(s, err) && read_media(s, err) && need(s, "commit", &v, err) &&
            commit_record_get(&v, &s->commit, store_path(s->store), err) &&
            read_end(s, err) && store_check_seal(s->store, &s->sealed, err);
 }

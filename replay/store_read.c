@@ -61,17 +61,30 @@ enum store_found store_get(struct store *s, enum store_db db, const void *key,
     return take(s, db, &k, &v, value, err);
 }
 
-bool store_has(struct store *s, enum store_db db, const void *key,
-               size_t key_bytes)
+enum store_found store_fetch(struct store *s, enum store_db db, const void *key,
+                             size_t key_bytes, struct writer *out,
+                             struct error *err)
 {
     MDB_val k = {.mv_size = key_bytes, .mv_data = (void *)(uintptr_t)key};
     MDB_val v;
     MDB_txn *txn;
-    if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0)
-        return false;
-    bool found = mdb_get(txn, s->dbi[db], &k, &v) == 0;
-    mdb_txn_abort(txn);
-    return found;
+    struct store_bytes value;
+    enum store_found found = STORE_NONE;
+    (void)pthread_mutex_lock(&s->lock);
+    int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    if (!code) {
+        code = mdb_get(txn, s->dbi[db], &k, &v);
+        if (!code)
+            found = take(s, db, &k, &v, &value, err);
+        if (found == STORE_FOUND)
+            writer_bytes(out, value.data, value.bytes);
+        mdb_txn_abort(txn);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    if (!code || code == MDB_NOTFOUND)
+        return found;
+    store_fail(s, code, "reading", err);
+    return STORE_BAD;
 }
 
 bool store_cursor_open(struct store *s, enum store_db db,
@@ -123,6 +136,14 @@ enum store_found store_cursor_next(struct store_cursor *c,
 {
     MDB_val at = {0};
     return cursor_get(c, &at, MDB_NEXT, k, v, err);
+}
+
+enum store_found store_cursor_prev(struct store_cursor *c,
+                                   struct store_bytes *k, struct store_bytes *v,
+                                   struct error *err)
+{
+    MDB_val at = {0};
+    return cursor_get(c, &at, MDB_PREV, k, v, err);
 }
 
 enum store_found store_cursor_last(struct store_cursor *c,
