@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-/* A BIOS that copies a string and counts in a loop at f000:0020, and whose timer
- * interrupt at f000:0030 counts too. */
+/* A BIOS that copies a string and counts in a loop at f000:0020, and whose
+ * timer interrupt at f000:0030 counts too. */
 /* clang-format off */
 static const uint8_t guest_code[] = {
     0xfa,                               /* 00 cli */

@@ -301,6 +301,11 @@ void machine_set_log(struct machine *m, machine_log_fn *fn, void *context)
     m->log_context = context;
 }
 
+void machine_pic(const struct machine *m, unsigned chip, struct pic_view *out)
+{
+    pic_view(m->pic, chip, out);
+}
+
 bool machine_screen(struct machine *m, struct screen *screen)
 {
     return vga_screen(m->vga, screen);

@@ -133,6 +133,11 @@ void machine_set_output(struct machine *m, machine_output_fn *fn,
 typedef void machine_log_fn(void *context, uint64_t tick, const char *line);
 void machine_set_log(struct machine *m, machine_log_fn *fn, void *context);
 
+/* The interrupt controllers, for debuggers: 0 the master, 1 the slave. */
+struct pic_view;
+void machine_pic(const struct machine *m, unsigned chip,
+                 struct pic_view *out);
+
 /* Pixels or text now. False: out of memory, or (text) not in a text mode. */
 bool machine_screen(struct machine *m, struct screen *screen);
 bool machine_screen_text(struct machine *m, struct screen_text *text);

@@ -9,8 +9,7 @@ struct machine_place machine_place(const struct machine *m)
 {
     const struct cpu *c = &m->cpu;
     return (struct machine_place){
-        c->tick,
-        c->probe.delivery_tick == c->tick ? c->probe.deliveries : 0};
+        c->tick, c->probe.delivery_tick == c->tick ? c->probe.deliveries : 0};
 }
 
 uint64_t machine_asleep_since(const struct machine *m)
@@ -44,8 +43,7 @@ static bool reached(void *context, uint64_t linear)
         p->stop = true;
         return true;
     }
-    bool is_skipped =
-        p->has_skip && machine_place_compare(here, p->skip) == 0;
+    bool is_skipped = p->has_skip && machine_place_compare(here, p->skip) == 0;
     bool goes_on = m->cpu.probe.rep_tick == here.tick && here.deliveries == 0;
     if (is_skipped || goes_on)
         return false;
@@ -60,8 +58,8 @@ static void accessed(void *context, unsigned index, uint64_t vaddr,
                      unsigned bytes, bool is_write)
 {
     struct machine *m = context;
-    note_hit(m, m->probe.data_index[index],
-             is_write ? PROBE_WRITE : PROBE_READ, vaddr, bytes);
+    note_hit(m, m->probe.data_index[index], is_write ? PROBE_WRITE : PROBE_READ,
+             vaddr, bytes);
 }
 
 static bool same_probes(const struct machine_probe *p,
@@ -94,11 +92,11 @@ void machine_set_probes(struct machine *m, const struct probe *probes,
             continue;
         }
         p->data_index[datas] = i;
-        p->data[datas++] = (struct mmu_watch){
-            .vaddr = probes[i].vaddr,
-            .bytes = probes[i].bytes,
-            .reads = (probes[i].kinds & PROBE_READ) != 0,
-            .writes = (probes[i].kinds & PROBE_WRITE) != 0};
+        p->data[datas++] =
+            (struct mmu_watch){.vaddr = probes[i].vaddr,
+                               .bytes = probes[i].bytes,
+                               .reads = (probes[i].kinds & PROBE_READ) != 0,
+                               .writes = (probes[i].kinds & PROBE_WRITE) != 0};
     }
     p->count = count;
     p->datas = datas;
@@ -107,8 +105,7 @@ void machine_set_probes(struct machine *m, const struct probe *probes,
         mmu_set_watches(&m->cpu.mmu, p->data, datas, accessed, m);
 }
 
-void machine_probe_mode(struct machine *m, enum probe_mode mode,
-                        bool skip_here)
+void machine_probe_mode(struct machine *m, enum probe_mode mode, bool skip_here)
 {
     struct machine_probe *p = &m->probe;
     p->mode = mode;

@@ -1,10 +1,11 @@
 /* Probes: what an observer asks a machine to watch for while it runs.
  *
  * A place in a run is finer than a tick, for the delivery of an interrupt or
- * exception costs no tick: place (T, 0) is the state machine_run(m, T) stops in,
- * place (T, n) the state after n deliveries at tick T, in front of the handler's
- * first instruction. Probes are not guest state: they use none of the guest's
- * debug registers, are never saved, and change nothing that the guest sees. */
+ * exception costs no tick: place (T, 0) is the state machine_run(m, T) stops
+ * in, place (T, n) the state after n deliveries at tick T, in front of the
+ * handler's first instruction. Probes are not guest state: they use none of the
+ * guest's debug registers, are never saved, and change nothing that the guest
+ * sees. */
 #ifndef RELIVE_BOARD_PROBE_H
 #define RELIVE_BOARD_PROBE_H
 
@@ -37,7 +38,7 @@ static inline int machine_place_compare(struct machine_place a,
 {
     if (a.tick != b.tick)
         return a.tick < b.tick ? -1 : 1;
-    return a.deliveries == b.deliveries ? 0
+    return a.deliveries == b.deliveries  ? 0
            : a.deliveries < b.deliveries ? -1
                                          : 1;
 }
@@ -45,9 +46,9 @@ static inline int machine_place_compare(struct machine_place a,
 /* One hit. place: in front of the instruction or delivery that made it. */
 struct probe_hit {
     struct machine_place place;
-    unsigned index;  /* of the probe */
-    unsigned kind;   /* one PROBE_* */
-    uint64_t vaddr;  /* of the access */
+    unsigned index; /* of the probe */
+    unsigned kind;  /* one PROBE_* */
+    uint64_t vaddr; /* of the access */
     unsigned bytes;
 };
 struct probe_tally {
@@ -56,10 +57,10 @@ struct probe_tally {
 };
 
 enum probe_mode {
-    PROBE_OFF,  /* hits are not looked at */
+    PROBE_OFF, /* hits are not looked at */
     PROBE_COUNT,
-    PROBE_STOP  /* machine_run() returns STOP_PROBE: in front of the instruction
-                   for PROBE_EXEC, behind the access for data */
+    PROBE_STOP /* machine_run() returns STOP_PROBE: in front of the instruction
+                  for PROBE_EXEC, behind the access for data */
 };
 
 /* Replace the probes (copied, at most PROBES_MAX). Cheap when they are those
@@ -77,8 +78,8 @@ const struct probe_tally *machine_probe_tally(const struct machine *m);
  * NULL: no longer. Does not touch the tally. */
 void machine_stop_at(struct machine *m, const struct machine_place *place);
 
-/* The tick at which the sleep that the machine is in, or was in last, began; of a
- * machine loaded asleep: the tick of the load. */
+/* The tick at which the sleep that the machine is in, or was in last, began; of
+ * a machine loaded asleep: the tick of the load. */
 uint64_t machine_asleep_since(const struct machine *m);
 
 /* Where the machine is. */

@@ -35,9 +35,8 @@ void cpu_probe_every(struct cpu *c, bool every)
 bool cpu_probe_reached(struct cpu *c)
 {
     const struct cpu_probe *p = &c->probe;
-    return p->fn &&
-           p->fn(p->context,
-                 (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask);
+    return p->fn && p->fn(p->context, (c->r[REG_RIP] + c->ea_base[SEG_CS]) &
+                                          c->linear_mask);
 }
 
 void cpu_probe_delivered(struct cpu *c)

@@ -1,5 +1,6 @@
 /* How an observer of the CPU learns of instructions before they are executed.
- * Nothing here is guest state: arming and hits never change what the guest sees.
+ * Nothing here is guest state: arming and hits never change what the guest
+ * sees.
  *
  * Decoded blocks end in front of an armed address and the block that starts
  * there is marked `probed`. The run loop asks the observer before it executes
@@ -19,8 +20,8 @@ typedef bool cpu_probe_fn(void *context, uint64_t linear);
 struct cpu_probe {
     cpu_probe_fn *fn; /* borrowed with context; NULL: no observer */
     void *context;
-    bool every;          /* ask before every instruction (slow) */
-    bool has_offsets;    /* a bit of `offsets` is set */
+    bool every;           /* ask before every instruction (slow) */
+    bool has_offsets;     /* a bit of `offsets` is set */
     uint64_t offsets[64]; /* bit n: an armed address has page offset n */
     /* Kept always: a place inside a tick. Delivering an event costs no tick, so
      * so many deliveries lie between the start of the tick and now. */
