@@ -97,6 +97,8 @@ static bool start_snapshots(struct recorder *r,
     uint64_t mhz = machine_config(r->machine)->cpu_mhz;
     uint64_t us = options->snapshot_interval / 1000;
     r->snapshot_interval = us < UINT64_MAX / mhz ? us * mhz : UINT64_MAX;
+    if (r->snapshot_interval == 0 && options->snapshot_interval > 0)
+        r->snapshot_interval = 1;
     r->snapshot_work = options->snapshot_work;
     r->snapshotter = snapshotter_new(r->store, r->machine,
                                      options->snapshot_budget, err);
@@ -175,7 +177,7 @@ bool recorder_inject(struct recorder *r, const struct event *event,
                          event->bytes);
     /* The medium that leaves may still be read from. */
     if (event->type == EVENT_TYPE_MEDIA)
-        (void)snapshotter_wait(r->snapshotter, NULL);
+        snapshotter_wait_copied(r->snapshotter);
     if (!machine_inject(r->machine, event, err))
         return false;
     log_event(r, event);
@@ -293,6 +295,11 @@ bool recorder_finish(struct recorder *r, enum stop_reason reason,
                      "%.700s; the recording is complete but for the snapshot "
                      "of its end",
                      inner.text);
+}
+
+struct snapshotter *recorder_snapshotter(struct recorder *r)
+{
+    return r->snapshotter;
 }
 
 void recorder_stats(const struct recorder *r, struct recorder_stats *out)

@@ -78,6 +78,9 @@ bool recorder_finish(struct recorder *r, enum stop_reason reason,
                      struct error *err);
 void recorder_free(struct recorder *r); /* takes NULL; without finish: torn */
 
+/* Borrowed. */
+struct snapshotter *recorder_snapshotter(struct recorder *r);
+
 /* For progress lines. */
 struct recorder_stats {
     uint64_t file_bytes; /* data.mdb at the last commit */

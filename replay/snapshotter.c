@@ -30,6 +30,13 @@ struct known {
     uint32_t named_count, named_capacity;
 };
 
+/* Records that are committed when the log has come as far. */
+struct pending {
+    struct store_batch batch;
+    uint64_t tick;
+    uint32_t events;
+};
+
 struct snapshotter {
     struct store *store;             /* borrowed */
     struct machine *machine;         /* borrowed */
@@ -40,7 +47,7 @@ struct snapshotter {
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool is_busy, is_stopping, has_failed; /* under lock */
+    bool is_busy, is_pending, is_stopping, has_failed; /* under lock */
     struct error error;                    /* before has_failed is set */
     struct snapshotter_stats stats;        /* under lock */
 
@@ -55,7 +62,11 @@ struct snapshotter {
     struct writer entries[SNAPSHOT_LISTS]; /* of the record being made */
     struct page_refs refs;
     struct thin thin;
-    struct store_batch batch;
+    struct store_batch batch; /* pages */
+    struct pending waiting;   /* for the log */
+    struct pending gathered;  /* meanwhile, to wait next */
+    uint64_t settled_tick;    /* of the last record that is committed */
+    struct store_batch edits; /* of what is committed */
     struct writer value;
     ZSTD_CCtx *zstd; /* owned */
     uint8_t *packed; /* owned */
@@ -124,10 +135,11 @@ static bool known_set(struct known *k, uint32_t number, const uint8_t *hash)
 /* ---- pages ------------------------------------------------------------------
  */
 
-static bool commit(struct snapshotter *s, struct error *err)
+static bool commit(struct snapshotter *s, struct store_batch *b,
+                   struct error *err)
 {
-    bool ok = s->batch.count == 0 || store_commit(s->store, &s->batch, err);
-    store_batch_reset(&s->batch);
+    bool ok = b->count == 0 || store_commit(s->store, b, err);
+    store_batch_reset(b);
     return ok;
 }
 
@@ -150,7 +162,7 @@ static bool name_page(struct snapshotter *s, const uint8_t *hash,
     s->pages++;
     store_batch_put(&s->batch, STORE_PAGES, hash, PAGE_HASH_BYTES, s->packed,
                     got + 4);
-    return s->batch.bytes.used < BATCH_BYTES || commit(s, err);
+    return s->batch.bytes.used < BATCH_BYTES || commit(s, &s->batch, err);
 }
 
 static void unname_page(void *context, const uint8_t hash[PAGE_HASH_BYTES])
@@ -161,7 +173,7 @@ static void unname_page(void *context, const uint8_t hash[PAGE_HASH_BYTES])
         return;
     s->page_bytes -= ref->bytes;
     s->pages--;
-    store_batch_delete(&s->batch, STORE_PAGES, hash, PAGE_HASH_BYTES);
+    store_batch_delete(&s->edits, STORE_PAGES, hash, PAGE_HASH_BYTES);
 }
 
 /* ---- one list of a record ---------------------------------------------------
@@ -298,40 +310,33 @@ static void unname_all(struct snapshotter *s, const struct snapshot *snap)
         }
 }
 
-/* Puts a record in place of the one of its tick, if there is one. */
-static bool put_record(struct snapshotter *s, const struct snapshot *snap,
-                       struct error *err)
+static bool put_record(struct snapshotter *s, struct store_batch *b,
+                       const struct snapshot *snap, struct error *err)
 {
     uint8_t key[KEY_TICK_BYTES];
     writer_reset(&s->value);
     if (!snapshot_pack(snap, &s->value, err))
         return false;
     key_tick(key, snap->tick);
-    store_batch_put(&s->batch, STORE_SNAPSHOTS, key, sizeof key, s->value.data,
+    store_batch_put(b, STORE_SNAPSHOTS, key, sizeof key, s->value.data,
                     s->value.used);
     return thin_put(&s->thin, snap->tick, s->value.used) || no_memory(s, err);
 }
 
 static bool make_record(struct snapshotter *s, struct error *err)
 {
-    struct snapshot old, snap = {.tick = s->tick,
-                                 .insns = s->insns,
-                                 .events_before = s->events_before,
-                                 .base = thin_last(&s->thin),
-                                 .devices = s->devices.data,
-                                 .devices_bytes = s->devices.used};
+    struct snapshot snap = {.tick = s->tick,
+                            .insns = s->insns,
+                            .events_before = s->events_before,
+                            .base = thin_last(&s->thin),
+                            .devices = s->devices.data,
+                            .devices_bytes = s->devices.used};
     bool is_whole = is_whole_due(s);
     if (is_whole) {
         snap.base = SNAPSHOT_WHOLE;
         for (unsigned l = 0; l < SNAPSHOT_LISTS; l++)
             if (!list_all(s, l, err))
                 return false;
-    }
-    if (s->thin.count > 0 && thin_last(&s->thin) == s->tick) {
-        if (!fetch(s, s->tick, &old, err))
-            return false;
-        unname_all(s, &old);
-        snapshot_fini(&old);
     }
     uint64_t entries = count_entries(s);
     for (unsigned l = 0; l < SNAPSHOT_LISTS; l++) {
@@ -346,7 +351,7 @@ static bool make_record(struct snapshotter *s, struct error *err)
     s->chain = is_whole ? 0 : s->chain + 1;
     s->chain_entries = is_whole ? 0 : s->chain_entries + entries;
     s->whole_entries = is_whole ? entries : s->whole_entries;
-    return put_record(s, &snap, err);
+    return put_record(s, &s->gathered.batch, &snap, err);
 }
 
 /* ---- thinning ---------------------------------------------------------------
@@ -362,7 +367,7 @@ static bool remove_record(struct snapshotter *s, uint64_t tick, uint64_t next,
     bool ok = fetch(s, next, &newer, err);
     if (ok && newer.base == tick) {
         ok = snapshot_merge(&older, &newer, &merged, unname_page, s, err) &&
-             put_record(s, &merged, err);
+             put_record(s, &s->edits, &merged, err);
         snapshot_fini(&merged);
     } else if (ok) {
         unname_all(s, &older);
@@ -370,7 +375,7 @@ static bool remove_record(struct snapshotter *s, uint64_t tick, uint64_t next,
     if (ok) {
         snapshot_fini(&newer);
         key_tick(key, tick);
-        store_batch_delete(&s->batch, STORE_SNAPSHOTS, key, sizeof key);
+        store_batch_delete(&s->edits, STORE_SNAPSHOTS, key, sizeof key);
         thin_remove(&s->thin, tick);
     }
     snapshot_fini(&older);
@@ -381,8 +386,9 @@ static bool thin_out(struct snapshotter *s, struct error *err)
 {
     uint64_t tick, next;
     while (s->budget && s->page_bytes + s->thin.bytes > s->budget &&
-           thin_choose(&s->thin, &tick, &next)) {
-        if (!remove_record(s, tick, next, err) || !commit(s, err))
+           thin_choose(&s->thin, s->settled_tick, &tick, &next)) {
+        if (!remove_record(s, tick, next, err) ||
+            !commit(s, &s->edits, err))
             return false;
         (void)pthread_mutex_lock(&s->lock);
         s->stats.thinned++;
@@ -394,11 +400,41 @@ static bool thin_out(struct snapshotter *s, struct error *err)
 /* ---- the thread -------------------------------------------------------------
  */
 
-/* Until the log is committed up to the snapshot. */
-static bool wait_for_log(const struct snapshotter *s, struct error *err)
+static bool is_log_there(const struct snapshotter *s)
+{
+    return !s->log ||
+           log_writer_reached(s->log, s->waiting.tick, s->waiting.events);
+}
+
+/* What has gathered is next to wait. */
+static void wait_next(struct snapshotter *s)
+{
+    struct pending p = s->waiting;
+    s->waiting = s->gathered;
+    s->gathered = p;
+}
+
+/* Commit the records that wait, after the pages they name. */
+static bool commit_waiting(struct snapshotter *s, struct error *err)
+{
+    bool ok = commit(s, &s->batch, err) && commit(s, &s->waiting.batch, err);
+    s->settled_tick = s->waiting.tick;
+    wait_next(s);
+    return ok;
+}
+
+/* Commit every record there is, however long the log takes. */
+static bool flush(struct snapshotter *s, struct error *err)
 {
     const struct timespec pause = {.tv_nsec = LOG_WAIT_MS * 1000000L};
-    while (s->log && !log_writer_reached(s->log, s->tick, s->events_before)) {
+    while (s->waiting.batch.count > 0 || s->gathered.batch.count > 0) {
+        if (s->waiting.batch.count == 0)
+            wait_next(s);
+        if (is_log_there(s)) {
+            if (!commit_waiting(s, err))
+                return false;
+            continue;
+        }
         if (log_writer_failed(s->log, err))
             return false;
         (void)nanosleep(&pause, NULL);
@@ -406,35 +442,98 @@ static bool wait_for_log(const struct snapshotter *s, struct error *err)
     return true;
 }
 
+static bool gather(struct snapshotter *s, struct error *err)
+{
+    bool ok = take_items(s, err) && make_record(s, err);
+    s->gathered.tick = s->tick;
+    s->gathered.events = s->events_before;
+    if (ok && s->waiting.batch.count == 0)
+        wait_next(s);
+    return ok;
+}
+
+/* Another snapshot of the last one's tick takes its place. */
+static bool replace(struct snapshotter *s, struct error *err)
+{
+    struct snapshot old;
+    if (!flush(s, err) || !fetch(s, s->tick, &old, err))
+        return false;
+    bool ok = gather(s, err) && flush(s, err);
+    if (ok)
+        unname_all(s, &old);
+    snapshot_fini(&old);
+    return ok && commit(s, &s->edits, err);
+}
+
 static bool work(struct snapshotter *s, struct error *err)
 {
     stage_sort(&s->stage);
-    bool ok = take_items(s, err) && make_record(s, err);
+    bool again = s->thin.count > 0 && thin_last(&s->thin) == s->tick;
+    bool ok = again ? replace(s, err) : gather(s, err);
     stage_end(&s->stage);
-    return ok && wait_for_log(s, err) && commit(s, err) && thin_out(s, err);
+    return ok;
+}
+
+/* Commit what waits if the log has come far enough. Called under the lock,
+ * which is open meanwhile. */
+static void settle(struct snapshotter *s)
+{
+    struct error err;
+    bool ok = true;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (is_log_there(s))
+        ok = commit_waiting(s, &err) && thin_out(s, &err);
+    else
+        ok = !log_writer_failed(s->log, &err);
+    (void)pthread_mutex_lock(&s->lock);
+    if (!ok) {
+        s->error = err;
+        s->has_failed = true;
+    }
+    s->is_pending = ok && s->waiting.batch.count > 0;
+    s->stats.pages = s->pages;
+    s->stats.page_bytes = s->page_bytes;
+    (void)pthread_cond_broadcast(&s->changed);
+}
+
+static void take_work(struct snapshotter *s)
+{
+    struct error err;
+    (void)pthread_mutex_unlock(&s->lock);
+    bool ok = work(s, &err);
+    (void)pthread_mutex_lock(&s->lock);
+    if (!ok) {
+        s->error = err;
+        s->has_failed = true;
+    }
+    s->is_busy = false;
+    s->is_pending = ok && s->waiting.batch.count > 0;
+    (void)pthread_cond_broadcast(&s->changed);
+}
+
+static void wait_a_little(struct snapshotter *s)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += LOG_WAIT_MS * 1000000L;
+    t.tv_sec += t.tv_nsec / 1000000000L;
+    t.tv_nsec %= 1000000000L;
+    (void)pthread_cond_clockwait(&s->changed, &s->lock, CLOCK_MONOTONIC, &t);
 }
 
 static void *thread_main(void *context)
 {
     struct snapshotter *s = context;
-    struct error err;
     (void)pthread_mutex_lock(&s->lock);
-    for (;;) {
-        while (!s->is_busy && !s->is_stopping)
+    while (s->is_busy || s->is_pending || !s->is_stopping) {
+        if (s->is_pending)
+            settle(s);
+        if (s->is_busy)
+            take_work(s);
+        else if (s->is_pending)
+            wait_a_little(s);
+        else if (!s->is_stopping)
             (void)pthread_cond_wait(&s->changed, &s->lock);
-        if (!s->is_busy)
-            break;
-        (void)pthread_mutex_unlock(&s->lock);
-        bool ok = work(s, &err);
-        (void)pthread_mutex_lock(&s->lock);
-        if (!ok && !s->has_failed) {
-            s->error = err;
-            s->has_failed = true;
-        }
-        s->stats.pages = s->pages;
-        s->stats.page_bytes = s->page_bytes;
-        s->is_busy = false;
-        (void)pthread_cond_broadcast(&s->changed);
     }
     (void)pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -465,6 +564,9 @@ struct snapshotter *snapshotter_new(struct store *store, struct machine *m,
     page_refs_init(&s->refs);
     thin_init(&s->thin);
     store_batch_init(&s->batch);
+    store_batch_init(&s->waiting.batch);
+    store_batch_init(&s->gathered.batch);
+    store_batch_init(&s->edits);
     s->zstd = ZSTD_createCCtx();
     s->packed_bytes = ZSTD_compressBound(PAGE_DATA_BYTES) + 4;
     s->packed = malloc(s->packed_bytes);
@@ -498,6 +600,9 @@ void snapshotter_free(struct snapshotter *s)
     page_refs_fini(&s->refs);
     thin_fini(&s->thin);
     store_batch_fini(&s->batch);
+    store_batch_fini(&s->waiting.batch);
+    store_batch_fini(&s->gathered.batch);
+    store_batch_fini(&s->edits);
     (void)ZSTD_freeCCtx(s->zstd);
     free(s->packed);
     (void)pthread_cond_destroy(&s->changed);
@@ -551,13 +656,21 @@ bool snapshotter_take(struct snapshotter *s, uint32_t events_before)
 bool snapshotter_wait(struct snapshotter *s, struct error *err)
 {
     (void)pthread_mutex_lock(&s->lock);
-    while (s->is_busy)
+    while (s->is_busy || s->is_pending)
         (void)pthread_cond_wait(&s->changed, &s->lock);
     bool ok = !s->has_failed;
     if (!ok && err)
         *err = s->error;
     (void)pthread_mutex_unlock(&s->lock);
     return ok;
+}
+
+void snapshotter_wait_copied(struct snapshotter *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    while (s->is_busy)
+        (void)pthread_cond_wait(&s->changed, &s->lock);
+    (void)pthread_mutex_unlock(&s->lock);
 }
 
 void snapshotter_stats(struct snapshotter *s, struct snapshotter_stats *out)

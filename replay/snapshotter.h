@@ -31,8 +31,11 @@ void snapshotter_free(struct snapshotter *s);
 void snapshotter_follow(struct snapshotter *s, const struct log_writer *log);
 
 /* Snapshot the machine as it is now. False: not taken, because the one before
- * is still being written, or because snapshots have failed. */
+ * is still being copied, or because snapshots have failed. */
 bool snapshotter_take(struct snapshotter *s, uint32_t events_before);
+
+/* Until what the last one holds has been copied: before a medium goes. */
+void snapshotter_wait_copied(struct snapshotter *s);
 
 /* Until the last one is committed. False: err, and no more will be taken. */
 bool snapshotter_wait(struct snapshotter *s, struct error *err);

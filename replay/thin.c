@@ -68,11 +68,13 @@ uint64_t thin_last(const struct thin *t)
     return t->count ? t->entries[t->count - 1].tick : 0;
 }
 
-bool thin_choose(const struct thin *t, uint64_t *tick, uint64_t *next)
+bool thin_choose(const struct thin *t, uint64_t last, uint64_t *tick,
+                 uint64_t *next)
 {
     size_t best = 0;
     unsigned __int128 best_gap = 0, best_age = 0;
-    for (size_t i = 1; i + 1 < t->count; i++) {
+    for (size_t i = 1; i + 1 < t->count && t->entries[i + 1].tick <= last;
+         i++) {
         unsigned __int128 gap = t->entries[i + 1].tick - t->entries[i - 1].tick;
         unsigned __int128 age = thin_last(t) - t->entries[i].tick;
         /* gap / age < best_gap / best_age */

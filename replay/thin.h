@@ -27,7 +27,9 @@ bool thin_put(struct thin *t, uint64_t tick, uint64_t bytes);
 void thin_remove(struct thin *t, uint64_t tick);
 uint64_t thin_last(const struct thin *t); /* tick; 0 when there is none */
 
-/* The one to go next, and the one behind it. False: none may go. */
-bool thin_choose(const struct thin *t, uint64_t *tick, uint64_t *next);
+/* The one to go next, and the one behind it, which is at or below `last`.
+ * False: none may go. */
+bool thin_choose(const struct thin *t, uint64_t last, uint64_t *tick,
+                 uint64_t *next);
 
 #endif
