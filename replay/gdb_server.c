@@ -419,9 +419,9 @@ static enum travel_stop travel(struct gdb_server *s, enum motion motion,
 {
     switch (motion) {
     case MOTION_STEP:
-        return travel_step(s->travel, err);
+        return travel_step(s->travel, s->probes, s->break_count, hit, err);
     case MOTION_STEP_BACK:
-        return travel_step_back(s->travel, err);
+        return travel_step_back(s->travel, s->probes, s->break_count, hit, err);
     case MOTION_CONTINUE:
         return travel_continue(s->travel, s->probes, s->break_count, hit, err);
     default:

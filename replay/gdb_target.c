@@ -108,8 +108,8 @@ static const struct reg_row core_64[] = {
 };
 static const struct reg_row sse_64[] = {XMM_LOW, XMM_HIGH, MXCSR};
 static const struct reg_row segments_64[] = {
-    {"fs_base", 64, KIND_BASE, SEG_FS, "long", NULL},
-    {"gs_base", 64, KIND_BASE, SEG_GS, "long", NULL},
+    {"fs_base", 64, KIND_BASE, SEG_FS, "int", NULL},
+    {"gs_base", 64, KIND_BASE, SEG_GS, "int", NULL},
 };
 #define SYSTEM_ROWS(bits)                                                      \
     {"cs_base", bits, KIND_BASE, SEG_CS, "uint" #bits, "system"},              \

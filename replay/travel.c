@@ -201,16 +201,56 @@ static bool still_asleep(const struct travel *t, const struct sleep *before)
     return before->halted && now.halted && now.insns == before->insns;
 }
 
-enum travel_stop travel_step(struct travel *t, struct error *err)
+static enum travel_stop step(struct travel *t, struct error *err)
 {
     struct machine_place here = travel_place(t), next = here;
     struct sleep before = sleep_now(t);
     next.deliveries++;
-    machine_probe_mode(t->machine, PROBE_OFF, false);
     enum travel_stop stop = run_to_place(t, next, here.tick + 1, err);
     if (stop == TRAVEL_THERE && still_asleep(t, &before))
         stop = run_to_place(t, travel_place(t), UINT64_MAX, err);
     return stop == TRAVEL_HIT ? TRAVEL_THERE : stop;
+}
+
+/* Set the probes for data; false: there is none. Those for instructions would
+ * only cost time. */
+static bool watch_data(struct travel *t, const struct probe *probes,
+                       unsigned count, unsigned index[PROBES_MAX])
+{
+    struct probe data[PROBES_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (probes[i].kinds != PROBE_EXEC) {
+            index[n] = i;
+            data[n++] = probes[i];
+        }
+    machine_set_probes(t->machine, data, n);
+    return n > 0;
+}
+
+/* What was hit; switches the probes off. */
+static enum travel_stop data_hit(struct travel *t, enum travel_stop stop,
+                                 const unsigned index[PROBES_MAX],
+                                 struct probe_hit *hit)
+{
+    const struct probe_tally *tally = machine_probe_tally(t->machine);
+    bool is_hit = stop == TRAVEL_THERE && tally->hits;
+    if (is_hit) {
+        *hit = tally->last;
+        hit->index = index[hit->index];
+    }
+    machine_probe_mode(t->machine, PROBE_OFF, false);
+    return is_hit ? TRAVEL_HIT : stop;
+}
+
+enum travel_stop travel_step(struct travel *t, const struct probe *probes,
+                             unsigned count, struct probe_hit *hit,
+                             struct error *err)
+{
+    unsigned index[PROBES_MAX];
+    if (watch_data(t, probes, count, index))
+        machine_probe_mode(t->machine, PROBE_COUNT, false);
+    return data_hit(t, step(t, err), index, hit);
 }
 
 /* The CPU has been asleep for some time at `tick`, in the recording: stand at
@@ -257,10 +297,9 @@ static enum travel_stop go_to_last_place(struct travel *t, uint64_t tick,
     return travel_goto(t, last, err);
 }
 
-enum travel_stop travel_step_back(struct travel *t, struct error *err)
+static enum travel_stop step_back(struct travel *t, struct error *err)
 {
     struct machine_place here = travel_place(t);
-    machine_probe_mode(t->machine, PROBE_OFF, false);
     if (here.deliveries == 0 && here.tick == 0)
         return t->is_branch ? travel_goto(t, here, err) : TRAVEL_START;
     if (here.deliveries == 0)
@@ -272,6 +311,27 @@ enum travel_stop travel_step_back(struct travel *t, struct error *err)
         machine_is_halted(t->machine))
         stop = go_to_sleep_start(t, here.tick, err);
     return stop;
+}
+
+enum travel_stop travel_step_back(struct travel *t, const struct probe *probes,
+                                  unsigned count, struct probe_hit *hit,
+                                  struct error *err)
+{
+    unsigned index[PROBES_MAX];
+    struct machine_place from = travel_place(t);
+    bool has_data = watch_data(t, probes, count, index);
+    enum travel_stop stop = step_back(t, err);
+    if (stop != TRAVEL_THERE || !has_data)
+        return stop;
+    /* What would one step do from here? */
+    struct machine_place here = travel_place(t);
+    machine_probe_mode(t->machine, PROBE_COUNT, false);
+    stop = run_to_place(t, from, from.tick + (from.deliveries != 0), err);
+    if (stop == TRAVEL_HIT || stop == TRAVEL_END)
+        stop = TRAVEL_THERE;
+    bool is_hit = data_hit(t, stop, index, hit) == TRAVEL_HIT;
+    stop = travel_goto(t, here, err);
+    return is_hit && stop == TRAVEL_THERE ? TRAVEL_HIT : stop;
 }
 
 /* ---- to the next hit

@@ -50,9 +50,14 @@ enum travel_stop travel_goto(struct travel *t, struct machine_place place,
 
 /* To the next place where an instruction is about to be executed: behind one
  * instruction, behind one iteration of a repeated one, or behind the delivery
- * of an event. A halted CPU goes to what wakes it. */
-enum travel_stop travel_step(struct travel *t, struct error *err);
-enum travel_stop travel_step_back(struct travel *t, struct error *err);
+ * of an event. A halted CPU goes to what wakes it. TRAVEL_HIT and *hit when a
+ * probe for data was hit on the way, else TRAVEL_THERE. */
+enum travel_stop travel_step(struct travel *t, const struct probe *probes,
+                             unsigned count, struct probe_hit *hit,
+                             struct error *err);
+enum travel_stop travel_step_back(struct travel *t, const struct probe *probes,
+                                  unsigned count, struct probe_hit *hit,
+                                  struct error *err);
 
 /* To the next hit; *hit is set on TRAVEL_HIT. Forwards: in front of an
  * executed instruction, behind a data access. */

@@ -73,17 +73,11 @@ static bool same_probes(const struct machine_probe *p,
     return same;
 }
 
-void machine_set_probes(struct machine *m, const struct probe *probes,
-                        unsigned count)
+static void set_list(struct machine_probe *p, const struct probe *probes,
+                     unsigned count)
 {
-    struct machine_probe *p = &m->probe;
-    unsigned datas = 0;
-    assert(count <= PROBES_MAX);
-    machine_probe_mode(m, PROBE_OFF, false);
-    if (same_probes(p, probes, count))
-        return;
-    bool had_data = p->datas != 0;
-    p->execs = 0;
+    p->count = count;
+    p->execs = p->datas = 0;
     for (unsigned i = 0; i < count; i++) {
         p->list[i] = probes[i];
         if (probes[i].kinds == PROBE_EXEC) {
@@ -91,18 +85,28 @@ void machine_set_probes(struct machine *m, const struct probe *probes,
             p->exec[p->execs++] = probes[i].vaddr;
             continue;
         }
-        p->data_index[datas] = i;
-        p->data[datas++] =
+        p->data_index[p->datas] = i;
+        p->data[p->datas++] =
             (struct mmu_watch){.vaddr = probes[i].vaddr,
                                .bytes = probes[i].bytes,
                                .reads = (probes[i].kinds & PROBE_READ) != 0,
                                .writes = (probes[i].kinds & PROBE_WRITE) != 0};
     }
-    p->count = count;
-    p->datas = datas;
+}
+
+void machine_set_probes(struct machine *m, const struct probe *probes,
+                        unsigned count)
+{
+    struct machine_probe *p = &m->probe;
+    assert(count <= PROBES_MAX);
+    machine_probe_mode(m, PROBE_OFF, false);
+    if (same_probes(p, probes, count))
+        return;
+    bool had_data = p->datas != 0;
+    set_list(p, probes, count);
     cpu_probe_arm(&m->cpu, reached, m, p->exec, p->execs);
-    if (had_data || datas)
-        mmu_set_watches(&m->cpu.mmu, p->data, datas, accessed, m);
+    if (had_data || p->datas)
+        mmu_set_watches(&m->cpu.mmu, p->data, p->datas, accessed, m);
 }
 
 void machine_probe_mode(struct machine *m, enum probe_mode mode, bool skip_here)

@@ -42,6 +42,8 @@ struct cli_options {
     uint64_t limit_bytes;
     uint64_t stress_tlb, stress_block, stress_save;
     bool no_verify, json;
+    const char *listen, *arch; /* debug's */
+    bool with_gdb;
 };
 
 struct option_row {

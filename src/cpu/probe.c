@@ -4,25 +4,38 @@
 
 #include <string.h>
 
+static void know_wanted(struct cpu_probe *p)
+{
+    p->has_offsets = false;
+    for (unsigned i = 0; i < 64; i++) {
+        p->offsets[i] = p->wanted[i];
+        p->has_offsets |= p->wanted[i] != 0;
+    }
+}
+
 void cpu_probe_forget(struct cpu *c)
 {
     c->probe.delivery_tick = c->probe.rep_tick = UINT64_MAX;
     c->probe.deliveries = 0;
+    know_wanted(&c->probe);
 }
 
 void cpu_probe_arm(struct cpu *c, cpu_probe_fn *fn, void *context,
                    const uint64_t *linear, unsigned count)
 {
     struct cpu_probe *p = &c->probe;
-    uint64_t offsets[64] = {0};
-    for (unsigned i = 0; i < count; i++)
-        offsets[linear[i] >> 6 & 63] |= UINT64_C(1) << (linear[i] & 63);
+    bool is_new = false;
+    memset(p->wanted, 0, sizeof p->wanted);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t bit = UINT64_C(1) << (linear[i] & 63);
+        p->wanted[linear[i] >> 6 & 63] |= bit;
+        is_new |= !(p->offsets[linear[i] >> 6 & 63] & bit);
+    }
     p->fn = fn;
     p->context = context;
-    p->has_offsets = count != 0;
-    if (memcmp(offsets, p->offsets, sizeof offsets) == 0)
+    if (!is_new)
         return;
-    memcpy(p->offsets, offsets, sizeof offsets);
+    know_wanted(p);
     blocks_flush(c);
 }
 

@@ -21,8 +21,9 @@ struct cpu_probe {
     cpu_probe_fn *fn; /* borrowed with context; NULL: no observer */
     void *context;
     bool every;           /* ask before every instruction (slow) */
+    uint64_t wanted[64];  /* bit n: an armed address has page offset n */
     bool has_offsets;     /* a bit of `offsets` is set */
-    uint64_t offsets[64]; /* bit n: an armed address has page offset n */
+    uint64_t offsets[64]; /* those that blocks know: `wanted` at least */
     /* Kept always: a place inside a tick. Delivering an event costs no tick, so
      * so many deliveries lie between the start of the tick and now. */
     uint64_t delivery_tick; /* UINT64_MAX: none since the last load */
@@ -30,10 +31,11 @@ struct cpu_probe {
     uint64_t rep_tick; /* a REP instruction stopped between two iterations */
 };
 
-/* After a reset or load. */
+/* At the start, and in a load, which drops all blocks. */
 void cpu_probe_forget(struct cpu *c);
-/* Set the observer and the addresses it wants to hear of; drops all blocks when
- * the page offsets differ from those armed. */
+/* Set the observer and the addresses it wants to hear of. Drops all blocks when
+ * an address has a new page offset; it is still asked about some that are armed
+ * no longer, until a load drops the blocks. */
 void cpu_probe_arm(struct cpu *c, cpu_probe_fn *fn, void *context,
                    const uint64_t *linear, unsigned count);
 /* Ask before every instruction, or no longer. */
