@@ -42,7 +42,7 @@ UNIT_TESTS  = $(filter-out $(GUEST_TESTS),$(TESTS))
 ORACLE      = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/oracle.c))
 KVM_ORACLE  = $(if $(KVM_SRC),$(BUILD)/tests/kvm_oracle)
 FUZZERS     = $(patsubst tests/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
-# disk_* are boot sectors, multiboot* ELF images, the rest BIOS images.
+# disk_* are disk images, elf_* multiboot kernels, the rest BIOS images.
 GUESTS = $(patsubst tests/guests/%.S,$(BUILD)/guests/%.bin,$(GUEST_SRC))
 
 ifeq ($(V),1)
@@ -52,6 +52,9 @@ else
 Q = @
 say = @printf '  %-5s %s\n'
 endif
+
+# Keep the objects of programs that are made by pattern rules.
+.SECONDARY:
 
 .PHONY: all
 all: $(BUILD)/relive
@@ -96,18 +99,16 @@ $(BUILD)/tests/kvm_oracle: $(call obj,$(KVM_SRC)) $(call obj,$(TEST_LIB)) \
 	$(link)
 
 # Guests of our own, assembled.
+$(BUILD)/guests/elf_%.o: GUEST_FLAGS += -m32
 $(BUILD)/guests/%.o: tests/guests/%.S
 	@mkdir -p $(@D)
 	$(say) AS $<
-	$(Q)$(CC) -m64 -MMD -MP $(GUEST_FLAGS) -c $< -o $@
-$(BUILD)/guests/multiboot%.bin: $(BUILD)/guests/multiboot%.o \
-                                tests/guests/multiboot.ld
-	$(Q)objcopy -O elf32-i386 $< $(@:.bin=.o32)
-	$(Q)ld -m elf_i386 -n -T tests/guests/multiboot.ld -o $@ $(@:.bin=.o32)
+	$(Q)$(CC) -MMD -MP $(GUEST_FLAGS) -c $< -o $@
+$(BUILD)/guests/elf_%.bin: $(BUILD)/guests/elf_%.o tests/guests/elf.ld
+	$(Q)ld -m elf_i386 -n -z noexecstack --no-warn-rwx-segments -T tests/guests/elf.ld -o $@ $<
 $(BUILD)/guests/%.bin: $(BUILD)/guests/%.o tests/guests/image.ld
 	$(Q)ld -m elf_x86_64 -n -T tests/guests/image.ld --oformat binary \
 	    -o $@ $<
-.SECONDARY: $(GUESTS:.bin=.o)
 .PHONY: guests
 guests: $(GUESTS) ## assemble the guests of tests/guests
 
@@ -136,6 +137,7 @@ fuzz: fuzzers ## run every fuzz target for FUZZ_SECONDS
 	@scripts/run-tests.sh $(BUILD)/logs \
 	    $(foreach f,$(FUZZERS),'$(f) $(fuzz_options)')
 fuzz_options = -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 \
+               -len_control=0 -max_len=2048 \
                -verbosity=0 -timeout=30 -rss_limit_mb=3000 -seed=1
 
 # ---- checks of the source -----------------------------------------------------

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 
 #include <string.h>
+#include <zstd.h>
 
 enum {
     COMMIT_VALUE_BYTES = 29,
@@ -128,6 +129,11 @@ bool commit_record_get(const struct store_bytes *v, struct commit_record *c,
 /* ---- output
  * ------------------------------------------------------------------ */
 
+enum {
+    OUTPUT_HEAD_BYTES = 3,
+    OUTPUT_LEVEL = 3 /* zstd's default */
+};
+
 static unsigned put_varint(uint8_t *out, uint64_t v)
 {
     unsigned n = 0;
@@ -152,10 +158,22 @@ static bool get_varint(const uint8_t **at, const uint8_t *end, uint64_t *v)
 void output_gather_flush(struct output_gather *g, struct store_batch *b)
 {
     uint8_t key[KEY_INDEXED_BYTES];
+    uint8_t value[OUTPUT_HEAD_BYTES + ZSTD_COMPRESSBOUND(OUTPUT_RAW_MAX)];
     if (g->used == 0)
         return;
+    value[0] = g->channel;
+    store_le16(value + 1, g->used);
+    size_t packed = ZSTD_compress(value + OUTPUT_HEAD_BYTES,
+                                  sizeof value - OUTPUT_HEAD_BYTES, g->raw,
+                                  g->used, OUTPUT_LEVEL);
+    /* Out of memory is its only failure here: the batch must fail with it. */
+    if (ZSTD_isError(packed)) {
+        b->bytes.failed = true;
+        return;
+    }
     key_indexed(key, g->first_tick, g->index++);
-    store_batch_put(b, STORE_OUTPUT, key, sizeof key, g->value, g->used);
+    store_batch_put(b, STORE_OUTPUT, key, sizeof key, value,
+                    OUTPUT_HEAD_BYTES + packed);
     g->used = 0;
 }
 
@@ -165,18 +183,18 @@ void output_gather_add(struct output_gather *g, struct store_batch *b,
 {
     const uint8_t *from = bytes;
     while (count > 0) {
-        if (g->used && (g->value[0] != channel ||
-                        g->used + CHUNK_HEAD_MAX + 1 > OUTPUT_VALUE_MAX))
+        if (g->used && (g->channel != channel ||
+                        g->used + CHUNK_HEAD_MAX + 1 > OUTPUT_RAW_MAX))
             output_gather_flush(g, b);
         if (g->used == 0) {
             g->first_tick = g->last_tick = tick;
-            g->value[g->used++] = channel;
+            g->channel = channel;
         }
-        size_t room = OUTPUT_VALUE_MAX - CHUNK_HEAD_MAX - (size_t)g->used;
+        size_t room = OUTPUT_RAW_MAX - CHUNK_HEAD_MAX - (size_t)g->used;
         size_t take = count < room ? count : room;
-        g->used += put_varint(g->value + g->used, tick - g->last_tick);
-        g->used += put_varint(g->value + g->used, take);
-        memcpy(g->value + g->used, from, take);
+        g->used += put_varint(g->raw + g->used, tick - g->last_tick);
+        g->used += put_varint(g->raw + g->used, take);
+        memcpy(g->raw + g->used, from, take);
         g->used += (uint16_t)take;
         g->last_tick = tick;
         from += take;
@@ -188,22 +206,29 @@ bool output_chunks_begin(struct output_chunks *i, const struct store_bytes *k,
                          const struct store_bytes *v, uint32_t *index,
                          const char *where, struct error *err)
 {
-    if (k->bytes != KEY_INDEXED_BYTES || v->bytes < 2)
+    if (k->bytes != KEY_INDEXED_BYTES || v->bytes <= OUTPUT_HEAD_BYTES)
         return error_set(err, ERR_INPUT,
                          "%s: output: expected a key of %d bytes and a value, "
                          "found %zu and %zu bytes",
                          where, KEY_INDEXED_BYTES, k->bytes, v->bytes);
     const uint8_t *p = v->data;
     *index = load_be32((const uint8_t *)k->data + 8);
-    *i = (struct output_chunks){.at = p + 1,
-                                .end = p + v->bytes,
-                                .tick = load_be64(k->data),
-                                .channel = (enum output_channel)p[0],
-                                .ok = true};
+    i->at = i->end = i->raw;
+    i->tick = load_be64(k->data);
+    i->channel = (enum output_channel)p[0];
+    i->ok = true;
     if (p[0] >= OUT_CHANNELS)
         return error_set(err, ERR_INPUT,
                          "%s: output record %u: unknown channel %u", where,
                          *index, p[0]);
+    size_t raw = ZSTD_decompress(i->raw, sizeof i->raw, p + OUTPUT_HEAD_BYTES,
+                                 v->bytes - OUTPUT_HEAD_BYTES);
+    if (ZSTD_isError(raw) || raw != load_le16(p + 1) || raw == 0)
+        return error_set(err, ERR_INPUT,
+                         "%s: output record %u: expected %u compressed bytes, "
+                         "found others",
+                         where, *index, load_le16(p + 1));
+    i->end = i->raw + raw;
     return true;
 }
 

@@ -4,9 +4,10 @@
  *   events    key tick, index      value u8 type, payload
  *   digests   key tick             value u64 insns, u32 events before it,
  *                                  3 x 16 bytes cpu, io, mem
- *   output    key tick, index      value u8 channel, then chunks: varint ticks
- *                                  since the previous chunk, varint count,
- *                                  count bytes
+ *   output    key tick, index      value u8 channel, u16 size of what follows
+ *                                  before compression, zstd of chunks: varint
+ *                                  ticks since the previous chunk, varint
+ *                                  count, count bytes
  *   meta      "format"             "relive session\0", u32 version
  *             "config"             JSON of struct machine_config
  *             "build", "created"   text; i64 seconds since 1970
@@ -30,7 +31,10 @@ enum {
     KEY_TICK_BYTES = 8,
     KEY_INDEXED_BYTES = 12,
     DIGEST_VALUE_BYTES = 60,
-    OUTPUT_VALUE_MAX = 1500 /* keeps a value inside one LMDB page */
+    OUTPUT_RAW_MAX = 8000 /* chunks in one record, before compression. A UART
+                             sends bytes one by one, so ticks are most of it;
+                             they shrink to about 1500 bytes, which fit
+                             twice in an LMDB page */
 };
 
 void key_tick(uint8_t key[KEY_TICK_BYTES], uint64_t tick);
@@ -70,8 +74,9 @@ bool commit_record_get(const struct store_bytes *v, struct commit_record *c,
 struct output_gather {
     uint64_t first_tick, last_tick;
     uint32_t index; /* of the next record */
-    uint16_t used;  /* bytes of value; 0: nothing gathered */
-    uint8_t value[OUTPUT_VALUE_MAX];
+    uint8_t channel;
+    uint16_t used; /* bytes of raw; 0: nothing gathered */
+    uint8_t raw[OUTPUT_RAW_MAX];
 };
 /* Bytes that do not fit are put into b as records. */
 void output_gather_add(struct output_gather *g, struct store_batch *b,
@@ -83,13 +88,14 @@ void output_gather_flush(struct output_gather *g, struct store_batch *b);
 struct output_chunk {
     uint64_t tick;
     enum output_channel channel;
-    const uint8_t *bytes; /* into the record */
+    const uint8_t *bytes; /* into the iterator */
     uint32_t count;
 };
 /* Iterates the chunks of one record: begin, then next until false. After the
  * last, *err is untouched when the record was well formed and `ok` is true. */
 struct output_chunks {
-    const uint8_t *at, *end;
+    const uint8_t *at, *end; /* into raw */
+    uint8_t raw[OUTPUT_RAW_MAX];
     uint64_t tick;
     enum output_channel channel;
     bool ok;

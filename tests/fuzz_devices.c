@@ -12,13 +12,13 @@
 enum {
     MACHINES = 3,
     OPS_MAX = 300,
-    AWAKE_TICKS = 20000
+    AWAKE_INSNS = 6000
 };
 
 struct lab {
     struct machine *m[MACHINES]; /* NULL: not there */
     unsigned flags, sectors;
-    unsigned awake; /* ticks that code may still run for */
+    unsigned awake; /* instructions that may still run */
     bool ended;
 };
 
@@ -226,18 +226,17 @@ static void op_advance(struct lab *l, struct fuzz *f)
     static const uint64_t most[] = {1, 50, 1000, 3000};
     uint8_t how = fuzz_u8(f);
     unsigned jumps = (how >> 2) % 16 + 1u;
-    for (unsigned j = 0; j < jumps && !l->ended; j++) {
-        bool sleeps = machine_is_halted(l->m[0]);
-        uint64_t ticks = sleeps && how & 3 ? UINT64_C(1) << 33 : most[how & 3];
-        if (!sleeps && l->awake < ticks)
-            return;
-        l->awake -= sleeps ? 0 : (unsigned)ticks;
+    for (unsigned j = 0; j < jumps && l->awake && !l->ended; j++) {
+        uint64_t insns = machine_insns(l->m[0]);
         for (unsigned n = 0; n < MACHINES; n++)
             if (l->m[n]) {
-                fuzz_advance(l->m[n], ticks);
+                fuzz_advance(l->m[n], how & 3 ? UINT64_C(1) << 33 : 2,
+                             most[how & 3]);
                 agree(machine_tick(l->m[0]), machine_tick(l->m[n]), "tick",
                       j);
             }
+        insns = machine_insns(l->m[0]) - insns;
+        l->awake -= insns < l->awake ? (unsigned)insns : l->awake;
     }
     settle(l);
 }
@@ -362,7 +361,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin(data, size);
     const struct machine_stress stress = {.tlb_entries = 1, .block_insns = 1};
-    struct lab l = {.flags = fuzz_u8(&f), .awake = AWAKE_TICKS};
+    struct lab l = {.flags = fuzz_u8(&f), .awake = AWAKE_INSNS};
     l.sectors = fuzz_u16(&f);
     for (unsigned n = 0; n < 2; n++)
         l.m[n] = fuzz_machine(l.flags, l.sectors);

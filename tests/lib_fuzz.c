@@ -57,6 +57,47 @@ uint64_t fuzz_u64(struct fuzz *f)
     return load_le64(b);
 }
 
+/* ---- inputs out of nothing ---------------------------------------------------
+ *
+ * There are no corpus files: a third of the inputs are new ones of random
+ * bytes, long enough to do a lot, and with many zeros and small numbers where
+ * the draw says so. libFuzzer's own mutations work on the rest. */
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size)
+    __attribute__((weak));
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed);
+
+static uint64_t next_random(uint64_t *x)
+{
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    *x ^= *x << 17;
+    return *x * UINT64_C(0x2545f4914f6cdd1d) >> 32;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    uint64_t x = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    (void)next_random(&x);
+    if (size > 32 && next_random(&x) % 3)
+        return LLVMFuzzerMutate(data, size, max_size);
+    size_t n = 1 + next_random(&x) % max_size;
+    unsigned zeros = (unsigned)next_random(&x) % 128;
+    unsigned small = (unsigned)next_random(&x) % 128;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t r = next_random(&x);
+        unsigned draw = r & 0xff;
+        data[i] = draw < zeros           ? 0
+                  : draw < zeros + small ? (uint8_t)(r >> 8 & 7)
+                                         : (uint8_t)(r >> 8);
+    }
+    return n;
+}
+
+/* ---- edits ------------------------------------------------------------------- */
+
 static size_t edit_place(struct fuzz *f, size_t bytes)
 {
     uint32_t at = fuzz_u16(f);
@@ -84,7 +125,8 @@ static void edit_word(struct fuzz *f, uint8_t *data, size_t bytes)
 
 void fuzz_edit(struct fuzz *f, uint8_t *data, size_t *bytes, size_t capacity)
 {
-    while (fuzz_more(f) && *bytes) {
+    unsigned count = 1 + fuzz_u8(f) % 12;
+    while (count-- && fuzz_more(f) && *bytes) {
         uint8_t op = fuzz_u8(f);
         size_t at;
         switch (op & 7) {
@@ -230,6 +272,15 @@ static void set_up_pci(struct dev_bus *bus)
     config_write(bus, 1, 0, 0x60, 0x0b0b0a0a, 4); /* PIRQ routes */
 }
 
+/* An interrupt or NMI ends in the BIOS, where F000:E100 is HLT or a handler, not
+ * in empty RAM. */
+static void point_vectors_at_bios(struct machine *m)
+{
+    static const uint16_t vector[2] = {0xe100, 0xf000};
+    for (unsigned n = 0; n < 256; n++)
+        phys_write(machine_phys(m), 4 * n, vector, sizeof vector);
+}
+
 struct machine *fuzz_machine(unsigned flags, unsigned sectors)
 {
     struct machine_config *config = malloc(sizeof *config);
@@ -261,6 +312,7 @@ struct machine *fuzz_machine(unsigned flags, unsigned sectors)
     if (!m)
         fuzz_fail("%s", err.text);
     machine_set_media_open(m, open_by_name, NULL);
+    point_vectors_at_bios(m);
     if (flags & FUZZ_PCI)
         set_up_pci(machine_bus(m));
     free(config);
@@ -286,18 +338,28 @@ struct machine *fuzz_fork(const struct machine *m, unsigned flags,
     return copy;
 }
 
-void fuzz_advance(struct machine *m, uint64_t ticks)
+static void run_until(struct machine *m, uint64_t until)
 {
-    uint64_t now = machine_tick(m), until = now + ticks;
-    if (machine_is_halted(m) && machine_next_deadline(m) < until)
-        until = machine_next_deadline(m);
-    if (until <= now)
-        until = now + 1;
     enum stop_reason why = machine_run(m, until);
     if (machine_tick(m) > until ||
         (why == STOP_TICK && machine_tick(m) != until))
         fuzz_fail("run until %llu ended at %llu", (unsigned long long)until,
                   (unsigned long long)machine_tick(m));
+}
+
+void fuzz_advance(struct machine *m, uint64_t jump, uint64_t ticks)
+{
+    uint64_t insns = machine_insns(m);
+    run_until(m, machine_tick(m) + 1);
+    /* Halted, and nothing woke it: nothing will before the deadline. */
+    if (machine_is_halted(m) && machine_insns(m) == insns)
+        ticks = jump;
+    uint64_t until = machine_tick(m) + ticks;
+    uint64_t deadline = machine_next_deadline(m);
+    if (ticks == jump && deadline < until)
+        until = deadline;
+    if (until > machine_tick(m))
+        run_until(m, until);
 }
 
 static _Noreturn void report_difference(struct machine *a, struct machine *b,

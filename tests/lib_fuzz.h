@@ -25,7 +25,7 @@ uint32_t fuzz_u32(struct fuzz *f);
 uint64_t fuzz_u64(struct fuzz *f);
 void fuzz_bytes(struct fuzz *f, void *out, size_t bytes);
 
-/* Takes the rest of the input as edits of data[0..*bytes): single bits, bytes,
+/* Takes a dozen edits of data[0..*bytes) at most from the input: bits, bytes,
  * words, interesting values, cuts and growth up to capacity. So a target starts
  * from something well formed and needs no corpus of files. */
 void fuzz_edit(struct fuzz *f, uint8_t *data, size_t *bytes, size_t capacity);
@@ -62,8 +62,9 @@ struct machine *fuzz_machine(unsigned flags, unsigned sectors);
 /* A machine in the state of m: saved, and loaded into a fresh one. */
 struct machine *fuzz_fork(const struct machine *m, unsigned flags,
                           unsigned sectors);
-/* At most `ticks` further, by one jump to the next deadline if m sleeps. */
-void fuzz_advance(struct machine *m, uint64_t ticks);
+/* A tick further, then to the next deadline if m sleeps, but at most `jump`, or
+ * else `ticks`: a guest that runs is slow. */
+void fuzz_advance(struct machine *m, uint64_t jump, uint64_t ticks);
 /* Aborts with the first difference unless a and b have equal digests. */
 void fuzz_same(struct machine *a, struct machine *b, const char *what);
 

@@ -46,6 +46,35 @@ enum { ORACLE_CS32 = 0x23, ORACLE_SS = 0x2b, ORACLE_CS64 = 0x33 };
 enum { ORACLE_R = 1, ORACLE_W = 2, ORACLE_X = 4 };
 unsigned oracle_page_rights(unsigned page);
 
+/* What the code segment says. The 16-bit segments come from the LDT; theirs are
+ * not flat: see oracle_segments. */
+enum oracle_mode { ORACLE_64, ORACLE_32, ORACLE_16, ORACLE_MODES };
+/* The LDT, the same on both sides; FS and GS of 32-bit code come from it too.
+ */
+struct oracle_segment {
+    uint32_t base, limit;
+    bool is_code, expands_down, is_read_only;
+};
+enum {
+    ORACLE_LDT_CODE,
+    ORACLE_LDT_DATA,
+    ORACLE_LDT_SHORT, /* ES: ends inside a page that is there */
+    ORACLE_LDT_DOWN,  /* FS: begins inside one */
+    ORACLE_LDT_CONST, /* GS */
+    ORACLE_LDT_ENTRIES
+};
+extern const struct oracle_segment oracle_segments[ORACLE_LDT_ENTRIES];
+static inline uint16_t oracle_ldt_selector(unsigned entry)
+{
+    return (uint16_t)(entry << 3 | 7);
+}
+/* Selectors that a case starts with, in enum seg order. */
+void oracle_selectors(unsigned mode, uint16_t selectors[6]);
+/* Base of the segment that a Zydis segment register names. */
+uint64_t oracle_segment_base(unsigned mode, ZydisRegister r);
+/* Linear address of the code segment's byte 0. */
+uint64_t oracle_code_base(unsigned mode);
+
 /* Registers that both sides load and leave. */
 struct oracle_state {
     uint64_t r[16]; /* enum reg order */
@@ -59,7 +88,7 @@ struct oracle_case {
     struct oracle_state in;
     uint8_t bytes[32]; /* at in.rip; INT3 everywhere else in the code pages */
     uint8_t length;    /* of the instruction */
-    bool is_32;        /* compatibility mode, else 64-bit mode */
+    uint8_t mode;      /* enum oracle_mode */
     bool stepped;      /* stopped by TF; else by the INT3 behind it */
     bool loads_segments;
     int32_t form;         /* index, -1: an encoding that should be #UD */
@@ -121,8 +150,8 @@ void oracle_guest_run(struct oracle_guest *g, const struct oracle_shared *s,
 struct oracle_form {
     uint64_t key; /* mnemonic, opcode and operand shape */
     uint16_t mnemonic;
-    bool is_32;
-    uint8_t cls; /* enum insn_class */
+    uint8_t mode; /* enum oracle_mode */
+    uint8_t cls;  /* enum insn_class */
     uint8_t prefixes[4], prefix_count;
     uint8_t opcode[3], opcode_bytes; /* 0F, 38/3A and the opcode */
     bool has_modrm;
@@ -132,10 +161,10 @@ struct oracle_form {
 struct oracle_forms {
     struct oracle_form *list;
     uint32_t count, room;
-    uint32_t *slots;         /* open hash of indices + 1 */
-    ZydisDecoder decoder[2]; /* 64-bit, 32-bit; as cpu/decode.c sets them */
+    uint32_t *slots;                    /* open hash of indices + 1 */
+    ZydisDecoder decoder[ORACLE_MODES]; /* as cpu/decode.c sets them */
 };
-/* Every form that the table claims, in both modes, less what user mode cannot
+/* Every form that the table claims, in all modes, less what user mode cannot
  * run in a controlled way. */
 bool oracle_forms_init(struct oracle_forms *f);
 void oracle_forms_fini(struct oracle_forms *f);
@@ -143,12 +172,12 @@ void oracle_forms_fini(struct oracle_forms *f);
 bool oracle_claims(const ZydisDecodedInstruction *zi);
 bool oracle_skips(unsigned mnemonic);
 /* -1 when there is none. */
-int32_t oracle_form_find(const struct oracle_forms *f, bool is_32,
+int32_t oracle_form_find(const struct oracle_forms *f, unsigned mode,
                          const ZydisDecodedInstruction *zi,
                          const ZydisDecodedOperand *ops);
 
 struct oracle_wish {
-    bool mode_64, mode_32;
+    bool modes[ORACLE_MODES];
     int only; /* ZydisMnemonic, or -1 */
 };
 /* The next case. */
@@ -167,6 +196,7 @@ bool oracle_compare(const struct oracle_forms *f, const struct oracle_shared *s,
                     const struct oracle_case *k,
                     const struct oracle_result *host,
                     const struct oracle_result *guest, FILE *out);
+void oracle_print_input(const struct oracle_case *k, FILE *out);
 void oracle_print_case(const struct oracle_forms *f,
                        const struct oracle_case *k, FILE *out);
 
@@ -184,6 +214,7 @@ struct oracle_totals {
     uint64_t cases, mismatches, faults;
     uint32_t forms, forms_tried;
     double seconds;
+    bool is_unavailable; /* nothing ran: the host forbids what it takes */
 };
 bool oracle_run(const struct oracle_options *o, FILE *out,
                 struct oracle_totals *totals);

@@ -11,15 +11,20 @@
 enum { SLOTS = 1 << 15 };
 
 /* The same extensions off as in cpu/decode.c. */
-static void init_decoder(ZydisDecoder *d, bool is_32)
+static void init_decoder(ZydisDecoder *d, unsigned mode)
 {
     static const ZydisDecoderMode off[] = {
         ZYDIS_DECODER_MODE_MPX,      ZYDIS_DECODER_MODE_CET,
         ZYDIS_DECODER_MODE_LZCNT,    ZYDIS_DECODER_MODE_TZCNT,
         ZYDIS_DECODER_MODE_WBNOINVD, ZYDIS_DECODER_MODE_CLDEMOTE};
-    (void)ZydisDecoderInit(
-        d, is_32 ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LONG_64,
-        is_32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_64);
+    static const ZydisMachineMode machine[] = {
+        [ORACLE_64] = ZYDIS_MACHINE_MODE_LONG_64,
+        [ORACLE_32] = ZYDIS_MACHINE_MODE_LEGACY_32,
+        [ORACLE_16] = ZYDIS_MACHINE_MODE_LEGACY_16};
+    static const ZydisStackWidth stack[] = {[ORACLE_64] = ZYDIS_STACK_WIDTH_64,
+                                            [ORACLE_32] = ZYDIS_STACK_WIDTH_32,
+                                            [ORACLE_16] = ZYDIS_STACK_WIDTH_16};
+    (void)ZydisDecoderInit(d, machine[mode], stack[mode]);
     for (size_t k = 0; k < sizeof off / sizeof off[0]; k++)
         (void)ZydisDecoderEnableMode(d, off[k], ZYAN_FALSE);
 }
@@ -41,10 +46,6 @@ bool oracle_skips(unsigned mnemonic)
     /* they enter the host's kernel */
     case ZYDIS_MNEMONIC_SYSCALL:
     case ZYDIS_MNEMONIC_SYSENTER:
-    /* they may leave the code segment for one of the host's */
-    case ZYDIS_MNEMONIC_IRET:
-    case ZYDIS_MNEMONIC_IRETD:
-    case ZYDIS_MNEMONIC_IRETQ:
         return true;
     default:
         return false;
@@ -58,8 +59,6 @@ bool oracle_claims(const ZydisDecodedInstruction *zi)
                        : insn_rule(zi->mnemonic) != NULL;
     if (!claimed || oracle_skips(zi->mnemonic))
         return false;
-    if (zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-        return false; /* the host's code segments */
     return !(zi->mnemonic == ZYDIS_MNEMONIC_INT &&
              zi->raw.imm[0].value.u == 0x80); /* a system call */
 }
@@ -78,10 +77,10 @@ static uint64_t operand_shape(const ZydisDecodedOperand *o)
     return shape;
 }
 
-static uint64_t form_key(bool is_32, const ZydisDecodedInstruction *zi,
+static uint64_t form_key(unsigned mode, const ZydisDecodedInstruction *zi,
                          const ZydisDecodedOperand *ops)
 {
-    uint64_t h = mix(is_32, zi->mnemonic);
+    uint64_t h = mix(mode, zi->mnemonic);
     h = mix(h, (uint64_t)zi->opcode_map << 8 | zi->opcode);
     h = mix(h, (uint64_t)zi->operand_width << 8 | zi->operand_count_visible);
     h = mix(h,
@@ -102,12 +101,12 @@ static uint32_t find_key(const struct oracle_forms *f, uint64_t key,
     return f->slots[at];
 }
 
-int32_t oracle_form_find(const struct oracle_forms *f, bool is_32,
+int32_t oracle_form_find(const struct oracle_forms *f, unsigned mode,
                          const ZydisDecodedInstruction *zi,
                          const ZydisDecodedOperand *ops)
 {
     uint32_t slot;
-    return (int32_t)find_key(f, form_key(is_32, zi, ops), &slot) - 1;
+    return (int32_t)find_key(f, form_key(mode, zi, ops), &slot) - 1;
 }
 
 static bool add_form(struct oracle_forms *f, const struct oracle_form *form)
@@ -143,8 +142,8 @@ static const ZydisDecodedInstruction *decode_form(struct oracle_forms *f,
     memcpy(bytes + at, t->opcode, t->opcode_bytes);
     at += t->opcode_bytes;
     bytes[at] = t->modrm;
-    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&f->decoder[t->is_32], bytes, 15,
-                                               zi, ops))
+    return ZYAN_SUCCESS(
+               ZydisDecoderDecodeFull(&f->decoder[t->mode], bytes, 15, zi, ops))
                ? zi
                : NULL;
 }
@@ -161,11 +160,11 @@ static bool try_form(struct oracle_forms *f, struct oracle_form *t)
     t->cls = zi.meta.category == ZYDIS_CATEGORY_STRINGOP
                  ? insn_string_rule(zi.mnemonic)->cls
                  : insn_rule(zi.mnemonic)->cls;
-    t->key = form_key(t->is_32, &zi, ops);
+    t->key = form_key(t->mode, &zi, ops);
     return add_form(f, t);
 }
 
-static bool is_prefix(bool is_32, unsigned map, unsigned opcode)
+static bool is_prefix(unsigned mode, unsigned map, unsigned opcode)
 {
     static const uint8_t all[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65,
                                   0x66, 0x67, 0xf0, 0xf2, 0xf3};
@@ -173,7 +172,7 @@ static bool is_prefix(bool is_32, unsigned map, unsigned opcode)
         return opcode == 0x38 || opcode == 0x3a;
     if (map != 0)
         return false;
-    if (!is_32 && (opcode & 0xf0) == 0x40)
+    if (!mode && (opcode & 0xf0) == 0x40)
         return true;
     return opcode == 0x0f || memchr(all, (int)opcode, sizeof all) != NULL;
 }
@@ -184,7 +183,7 @@ static bool try_opcode(struct oracle_forms *f, struct oracle_form *t,
     static const uint8_t escapes[4][2] = {
         {0, 0}, {0x0f, 0}, {0x0f, 0x38}, {0x0f, 0x3a}};
     static const uint8_t escape_bytes[4] = {0, 1, 2, 2};
-    if (is_prefix(t->is_32, map, opcode))
+    if (is_prefix(t->mode, map, opcode))
         return true;
     memcpy(t->opcode, escapes[map], 2);
     t->opcode[escape_bytes[map]] = (uint8_t)opcode;
@@ -204,10 +203,10 @@ static bool try_opcode(struct oracle_forms *f, struct oracle_form *t,
     return true;
 }
 
-static bool try_prefixes(struct oracle_forms *f, bool is_32,
+static bool try_prefixes(struct oracle_forms *f, unsigned mode,
                          const char *prefixes)
 {
-    struct oracle_form t = {.is_32 = is_32};
+    struct oracle_form t = {.mode = (uint8_t)mode};
     t.prefix_count = (uint8_t)strlen(prefixes);
     memcpy(t.prefixes, prefixes, t.prefix_count);
     for (unsigned map = 0; map < 4; map++)
@@ -225,16 +224,16 @@ bool oracle_forms_init(struct oracle_forms *f)
         "\x66\x48", "\xf2\x48", "\xf3\x48",    "\xf0\x48", "\x66\xf2\x48",
         "\x67\xf3", "\x67\x48", "\x66\xf3\x48"};
     memset(f, 0, sizeof *f);
-    init_decoder(&f->decoder[0], false);
-    init_decoder(&f->decoder[1], true);
+    for (unsigned mode = 0; mode < ORACLE_MODES; mode++)
+        init_decoder(&f->decoder[mode], mode);
     f->slots = calloc(SLOTS, sizeof f->slots[0]);
     if (!f->slots)
         return false;
-    for (unsigned is_32 = 0; is_32 < 2; is_32++)
+    for (unsigned mode = 0; mode < ORACLE_MODES; mode++)
         for (size_t k = 0; k < sizeof sets / sizeof sets[0]; k++) {
-            if (is_32 && strchr(sets[k], 0x48))
+            if (mode && strchr(sets[k], 0x48))
                 continue; /* REX is 64-bit mode's */
-            if (!try_prefixes(f, is_32, sets[k]))
+            if (!try_prefixes(f, mode, sets[k]))
                 return false;
         }
     return true;

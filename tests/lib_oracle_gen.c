@@ -46,7 +46,7 @@ static unsigned put_prefixes(struct draft *d, const struct oracle_form *t,
         else
             bytes[n++] = t->prefixes[k];
     }
-    if (!t->is_32) {
+    if (!t->mode) {
         if (one_in(d, 2))
             rex |= 0x40 | oracle_below(d->r, 8);
         if (one_in(d, 12))
@@ -88,7 +88,7 @@ static void put_bytes(struct draft *d, const struct oracle_form *t)
 static bool decode(struct draft *d)
 {
     d->is_valid = ZYAN_SUCCESS(ZydisDecoderDecodeFull(
-        &d->forms->decoder[d->out->is_32], d->out->bytes, 15, &d->zi, d->ops));
+        &d->forms->decoder[d->out->mode], d->out->bytes, 15, &d->zi, d->ops));
     return d->is_valid;
 }
 
@@ -98,7 +98,7 @@ static const struct oracle_form *choose(struct oracle_forms *f,
 {
     for (;;) {
         const struct oracle_form *t = &f->list[oracle_below(r, f->count)];
-        if (t->is_32 ? !w->mode_32 : !w->mode_64)
+        if (!w->modes[t->mode])
             continue;
         if (w->only < 0 || t->mnemonic == w->only)
             return t;
@@ -110,12 +110,14 @@ static bool make_bytes(struct draft *d, const struct oracle_wish *w)
 {
     const struct oracle_form *t = choose(d->forms, w, d->r);
     struct oracle_case *k = d->out;
-    k->is_32 = t->is_32;
+    k->mode = t->mode;
     k->form = -1;
     put_bytes(d, t);
     if (!decode(d)) {
         k->length = 15;
-        return w->only < 0 && one_in(d, 4);
+        /* 0F 01 holds calls to a hypervisor, which answers as it likes. */
+        return w->only < 0 && !memmem(k->bytes, 8, "\x0f\x01", 2) &&
+               one_in(d, 4);
     }
     /* The CPU models have neither TZCNT nor LZCNT, the host may. */
     if ((d->zi.mnemonic == ZYDIS_MNEMONIC_BSF ||
@@ -125,7 +127,7 @@ static bool make_bytes(struct draft *d, const struct oracle_wish *w)
     if (!oracle_claims(&d->zi) ||
         (w->only >= 0 && (int)d->zi.mnemonic != w->only))
         return false;
-    k->form = oracle_form_find(d->forms, k->is_32, &d->zi, d->ops);
+    k->form = oracle_form_find(d->forms, k->mode, &d->zi, d->ops);
     k->length = d->zi.length;
     memset(k->bytes + k->length, 0xcc, sizeof k->bytes - k->length);
     return true;
@@ -169,7 +171,7 @@ static uint64_t pick_target(struct draft *d, unsigned bytes)
     case 10:
         return ORACLE_WINDOW + oracle_below(d->r, 20 * ORACLE_PAGE);
     case 11:
-        if (!d->out->is_32)
+        if (!d->out->mode)
             return far_target(d);
         return oracle_random(d->r) & 0xffffffff;
     case 12:
@@ -185,16 +187,6 @@ static uint64_t pick_target(struct draft *d, unsigned bytes)
     }
 }
 
-static uint64_t segment_base(const struct draft *d,
-                             const ZydisDecodedOperand *o)
-{
-    if (d->out->is_32)
-        return 0;
-    if (o->mem.segment == ZYDIS_REGISTER_FS)
-        return ORACLE_FS_BASE;
-    return o->mem.segment == ZYDIS_REGISTER_GS ? ORACLE_GS_BASE : 0;
-}
-
 static void patch_displacement(struct draft *d, uint64_t value)
 {
     unsigned at = d->zi.raw.disp.offset, bytes = d->zi.raw.disp.size / 8;
@@ -206,7 +198,7 @@ static void aim(struct draft *d, const ZydisDecodedOperand *o, uint64_t at)
 {
     struct oracle_case *k = d->out;
     const ZydisDecodedOperandMem *m = &o->mem;
-    uint64_t offset = at - segment_base(d, o);
+    uint64_t offset = at - oracle_segment_base(k->mode, m->segment);
     uint64_t disp = m->disp.has_displacement ? (uint64_t)m->disp.value : 0;
     if (m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP) {
         patch_displacement(d, offset - k->in.rip - k->length);
@@ -246,6 +238,12 @@ static void random_registers(struct draft *d)
         s->r[REG_RDI] = pick_target(d, 8);
     if (one_in(d, 2))
         s->r[REG_RBP] = pick_target(d, 8);
+    if (d->out->mode == ORACLE_16) { /* the data segments start there */
+        s->r[REG_RSP] -= ORACLE_WINDOW;
+        s->r[REG_RSI] -= ORACLE_WINDOW;
+        s->r[REG_RDI] -= ORACLE_WINDOW;
+        s->r[REG_RBP] -= ORACLE_WINDOW;
+    }
     s->rflags = (oracle_random(d->r) & FLAGS_ARITH) | 0x202;
     if (one_in(d, 4))
         s->rflags |= FLAG_DF;
@@ -268,7 +266,7 @@ static uint64_t pick_code(struct draft *d)
 
 static void patch(struct draft *d, uint64_t at, const void *bytes, unsigned n)
 {
-    if (at < ORACLE_DATA || at + n > ORACLE_DATA + ORACLE_DATA_BYTES)
+    if (at - ORACLE_DATA > ORACLE_DATA_BYTES - n)
         return;
     d->out->patch_at = at;
     d->out->patch_bytes = (uint16_t)n;
@@ -403,6 +401,34 @@ static void aim_branch(struct draft *d)
         patch(d, d->out->in.r[REG_RSP], &to, 8);
 }
 
+/* Far transfers: offset and selector in memory, on the stack or in the
+ * instruction; IRET's frame goes on with flags, rSP and SS. */
+static void aim_far(struct draft *d)
+{
+    unsigned n = d->zi.operand_width / 8;
+    uint64_t value[5] = {ORACLE_CODE + oracle_below(d->r, 8192),
+                         pick_selector(d), oracle_random(d->r),
+                         pick_target(d, 8), pick_selector(d)};
+    uint8_t bytes[40] = {0};
+    if (one_in(d, 2))
+        value[1] = one_in(d, 2) ? ORACLE_CS32 : ORACLE_CS64;
+    if (one_in(d, 2))
+        value[4] = ORACLE_SS;
+    if (one_in(d, 16))
+        value[0] = oracle_random(d->r);
+    /* IRET goes on single-stepping, and not as a nested task. It raises #AC by
+     * the new AC with the old flags saved, which Linux takes for a split lock
+     * and tries again for ever. */
+    value[2] = (value[2] | FLAG_TF) & ~(uint64_t)(FLAG_NT | FLAG_AC);
+    for (unsigned k = 0; k < 5; k++)
+        memcpy(bytes + n * k, &value[k], n);
+    d->out->loads_segments = true;
+    if (d->ops[0].type == ZYDIS_OPERAND_TYPE_POINTER)
+        memcpy(d->out->bytes + d->out->length - n - 2, bytes, n + 2);
+    else
+        patch(d, d->target ? d->target : d->out->in.r[REG_RSP], bytes, 5 * n);
+}
+
 static void aim_image(struct draft *d)
 {
     uint8_t fx[512];
@@ -439,7 +465,15 @@ static void aim_special(struct draft *d)
     case ZYDIS_MNEMONIC_JMP:
     case ZYDIS_MNEMONIC_CALL:
     case ZYDIS_MNEMONIC_RET:
-        aim_branch(d);
+        if (d->zi.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+            aim_far(d);
+        else
+            aim_branch(d);
+        break;
+    case ZYDIS_MNEMONIC_IRET:
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ:
+        aim_far(d);
         break;
     case ZYDIS_MNEMONIC_FXRSTOR:
     case ZYDIS_MNEMONIC_FXRSTOR64:
@@ -493,7 +527,7 @@ static void aim_memory(struct draft *d)
 {
     const ZydisDecodedOperand *o = explicit_memory(d);
     d->target = 0;
-    if (!o || d->zi.address_width == 16)
+    if (!o || (d->zi.address_width == 16 && d->out->mode == ORACLE_32))
         return;
     unsigned bytes = o->size / 8;
     uint64_t at = pick_target(d, bytes);
@@ -540,16 +574,17 @@ void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
     out->loads_segments = false;
     random_registers(&d);
     oracle_random_fx(r, out->in.fx);
-    out->in.rip = pick_code(&d);
+    out->in.rip = pick_code(&d) - oracle_code_base(out->mode);
     out->stepped = true;
     if (d.is_valid) {
-        bool ends = d.zi.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+        bool ends = d.zi.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
+                    d.zi.meta.category == ZYDIS_CATEGORY_RET;
         out->stepped = ends || oracle_below(r, 2);
         aim_repeat(&d);
         aim_memory(&d);
         aim_special(&d);
     }
-    if (out->is_32)
+    if (out->mode != ORACLE_64)
         for (unsigned n = 0; n < 16; n++)
             out->in.r[n] &= 0xffffffff;
 }

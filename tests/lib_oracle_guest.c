@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Physical layout, in pages. The supervisor area is mapped at SYSTEM. */
-#define SYSTEM 0xffff800000000000ULL
+#define SYSTEM 0xffffc00000000000ULL
 enum {
     PML4_PAGE = 0,
     LOW_PDPT = 1,
@@ -25,7 +25,8 @@ enum {
     GDT_PAGE = 8, /* GDT, then TSS at 1024 */
     HANDLER_PAGE = 9,
     STACK_PAGE = 10,
-    SYSTEM_PAGES = 11,
+    LDT_PAGE = 11,
+    SYSTEM_PAGES = 12,
     WINDOW_PAGE = 16, /* the test window */
     PHYSICAL_PAGES = WINDOW_PAGE + ORACLE_PAGES,
     TSS_AT = 1024,
@@ -112,7 +113,7 @@ static void build_tables(struct oracle_guest *g)
                      4 | (rights & ORACLE_W ? 2 : 0) |
                          (rights & ORACLE_X ? 0 : nx));
     }
-    map_page(g, PML4_PAGE, 256, HIGH_PDPT, 2);
+    map_page(g, PML4_PAGE, 384, HIGH_PDPT, 2);
     map_page(g, HIGH_PDPT, 0, HIGH_PD, 2);
     map_page(g, HIGH_PD, 0, HIGH_PT, 2);
     for (unsigned p = 0; p < SYSTEM_PAGES; p++)
@@ -152,6 +153,36 @@ static void build_gdt(struct oracle_guest *g)
     memset(page(g, HANDLER_PAGE), 0xf4, PAGE_BYTES); /* HLT */
 }
 
+/* Hidden parts by selector, as the tables say. */
+static struct segment segment_of(uint16_t selector)
+{
+    struct segment flat = {0, UINT32_MAX, selector, 0xc0f3};
+    if (!(selector & 4)) {
+        if (selector == ORACLE_CS64)
+            flat.attr = 0xa0fb;
+        else if (selector == ORACLE_CS32)
+            flat.attr = 0xc0fb;
+        return flat;
+    }
+    const struct oracle_segment *s = &oracle_segments[selector >> 3];
+    flat.base = s->base;
+    flat.limit = s->limit;
+    flat.attr = s->is_code ? 0xfb : s->expands_down ? 0xf7 : 0xf3;
+    if (s->is_read_only)
+        flat.attr &= (uint16_t)~SEG_ATTR_WRITABLE;
+    return flat;
+}
+
+static void build_ldt(struct oracle_guest *g)
+{
+    for (unsigned k = 0; k < ORACLE_LDT_ENTRIES; k++) {
+        struct segment s = segment_of(oracle_ldt_selector(k));
+        store_le64(page(g, LDT_PAGE) + 8 * k,
+                   (s.limit & 0xffff) | (s.base & 0xffffff) << 16 |
+                       (uint64_t)s.attr << 40 | (s.base >> 24) << 56);
+    }
+}
+
 struct oracle_guest *oracle_guest_new(void)
 {
     static const struct cpu_board board = {.io_read = no_io_read,
@@ -178,6 +209,7 @@ struct oracle_guest *oracle_guest_new(void)
     phys_set_a20(g->phys, true);
     build_tables(g);
     build_gdt(g);
+    build_ldt(g);
     memset(page(g, WINDOW_PAGE + ORACLE_CODE_FIRST), 0xcc, ORACLE_CODE_BYTES);
     if (!cpu_init(&g->cpu, g->phys, cpu_model_find(CPU_MODEL_DEFAULT), &board,
                   &err)) {
@@ -209,7 +241,9 @@ static void load_system(struct cpu *c)
     c->idtr = (struct table_register){SYSTEM + IDT_PAGE * PAGE_BYTES, 4095};
     c->tr = (struct segment){SYSTEM + GDT_PAGE * PAGE_BYTES + TSS_AT, 0x67,
                              0x40, SEG_ATTR_P | 11};
-    c->ldtr = (struct segment){0, 0, 0, 0};
+    c->ldtr =
+        (struct segment){SYSTEM + LDT_PAGE * PAGE_BYTES,
+                         8 * ORACLE_LDT_ENTRIES - 1, 0x50, SEG_ATTR_P | 2};
     c->cpl = 3;
     c->halted = c->shutdown = c->ferr = false;
     c->shadow = 0;
@@ -219,13 +253,14 @@ static void load_system(struct cpu *c)
     c->dr[7] = 0x400;
 }
 
-static void load_segments(struct cpu *c, bool is_32)
+static void load_segments(struct cpu *c, unsigned mode)
 {
-    const struct segment flat = {0, UINT32_MAX, ORACLE_SS, 0xc0f3};
-    c->seg[SEG_ES] = c->seg[SEG_DS] = c->seg[SEG_SS] = flat;
-    c->seg[SEG_CS] = flat;
-    c->seg[SEG_CS].selector = is_32 ? ORACLE_CS32 : ORACLE_CS64;
-    c->seg[SEG_CS].attr = is_32 ? 0xc0fb : 0xa0fb;
+    uint16_t selectors[6];
+    oracle_selectors(mode, selectors);
+    for (unsigned k = 0; k < SEG_COUNT; k++)
+        c->seg[k] = segment_of(selectors[k]);
+    if (mode != ORACLE_64)
+        return;
     c->seg[SEG_FS] = (struct segment){ORACLE_FS_BASE, 0, 0, 0};
     c->seg[SEG_GS] = (struct segment){ORACLE_GS_BASE, 0, 0, 0};
 }
@@ -260,7 +295,8 @@ static void load_memory(struct oracle_guest *g, const struct oracle_shared *s,
         memcpy(data + (k->patch_at - ORACLE_DATA), k->patch, k->patch_bytes);
     memset(filler, 0xcc, sizeof filler);
     phys_write(g->phys, code + g->code_at, filler, g->code_bytes);
-    g->code_at = (uint32_t)(k->in.rip - ORACLE_CODE);
+    g->code_at =
+        (uint32_t)(k->in.rip + oracle_code_base(k->mode) - ORACLE_CODE);
     g->code_bytes = sizeof k->bytes;
     if (g->code_bytes > ORACLE_CODE_BYTES - g->code_at)
         g->code_bytes = ORACLE_CODE_BYTES - g->code_at;
@@ -328,7 +364,7 @@ void oracle_guest_run(struct oracle_guest *g, const struct oracle_shared *s,
     uint8_t *data = page(g, WINDOW_PAGE + ORACLE_DATA_FIRST);
     load_memory(g, s, k);
     load_system(c);
-    load_segments(c, k->is_32);
+    load_segments(c, k->mode);
     load_fx(c, k->in.fx);
     memcpy(c->r, k->in.r, sizeof k->in.r);
     c->r[REG_RIP] = k->in.rip;

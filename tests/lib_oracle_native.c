@@ -4,6 +4,7 @@
  * brings the next signal, whose frame holds the outcome. */
 #include "tests/lib_oracle.h"
 
+#include <asm/ldt.h>
 #include <asm/prctl.h>
 #include <errno.h>
 #include <poll.h>
@@ -48,6 +49,47 @@ unsigned oracle_page_rights(unsigned page)
     }
 }
 
+const struct oracle_segment oracle_segments[ORACLE_LDT_ENTRIES] = {
+    [ORACLE_LDT_CODE] = {(uint32_t)ORACLE_CODE - 0x1000, 0xffff,
+                         .is_code = true},
+    [ORACLE_LDT_DATA] = {(uint32_t)ORACLE_WINDOW, 0xffff},
+    [ORACLE_LDT_SHORT] = {(uint32_t)ORACLE_WINDOW, 0x27ff},
+    [ORACLE_LDT_DOWN] = {(uint32_t)ORACLE_WINDOW, 0x17ff, .expands_down = true},
+    [ORACLE_LDT_CONST] = {(uint32_t)ORACLE_WINDOW, 0x2abc,
+                          .is_read_only = true},
+};
+
+void oracle_selectors(unsigned mode, uint16_t selectors[6])
+{
+    static const uint16_t all[ORACLE_MODES][6] = {
+        {ORACLE_SS, ORACLE_CS64, ORACLE_SS, ORACLE_SS, 0, 0},
+        {ORACLE_SS, ORACLE_CS32, ORACLE_SS, ORACLE_SS, ORACLE_LDT_DOWN << 3 | 7,
+         ORACLE_LDT_CONST << 3 | 7},
+        {ORACLE_LDT_SHORT << 3 | 7, ORACLE_LDT_CODE << 3 | 7,
+         ORACLE_LDT_DATA << 3 | 7, ORACLE_LDT_DATA << 3 | 7,
+         ORACLE_LDT_DOWN << 3 | 7, ORACLE_LDT_CONST << 3 | 7}};
+    memcpy(selectors, all[mode], sizeof all[mode]);
+}
+
+uint64_t oracle_segment_base(unsigned mode, ZydisRegister r)
+{
+    uint16_t selectors[6];
+    if (mode == ORACLE_64)
+        return r == ZYDIS_REGISTER_FS   ? ORACLE_FS_BASE
+               : r == ZYDIS_REGISTER_GS ? ORACLE_GS_BASE
+                                        : 0;
+    oracle_selectors(mode, selectors);
+    unsigned n = (unsigned)ZydisRegisterGetId(r);
+    if (n > 5 || !(selectors[n] & 4))
+        return 0;
+    return oracle_segments[selectors[n] >> 3].base;
+}
+
+uint64_t oracle_code_base(unsigned mode)
+{
+    return mode == ORACLE_16 ? oracle_segments[ORACLE_LDT_CODE].base : 0;
+}
+
 /* ---- inside the child
  * -------------------------------------------------------------- */
 
@@ -89,15 +131,23 @@ static void load_case(ucontext_t *uc, const struct oracle_case *k)
         g[gregs[n]] = (greg_t)k->in.r[n];
     g[REG_RIP] = (greg_t)k->in.rip;
     g[REG_EFL] = (greg_t)(k->in.rflags | (k->stepped ? TRAP_FLAG : 0));
-    g[REG_CSGSFS] = (greg_t)((uint64_t)ORACLE_SS << 48 |
-                             (k->is_32 ? ORACLE_CS32 : ORACLE_CS64));
+    uint16_t selectors[6];
+    oracle_selectors(k->mode, selectors);
+    g[REG_CSGSFS] = (greg_t)((uint64_t)selectors[2] << 48 | selectors[1]);
+    if (k->mode != ORACLE_64) {
+        __asm__ volatile("mov %0, %%es" : : "r"(selectors[0]));
+        __asm__ volatile("mov %0, %%ds" : : "r"(selectors[3]));
+        __asm__ volatile("mov %0, %%fs" : : "r"(selectors[4]));
+        __asm__ volatile("mov %0, %%gs" : : "r"(selectors[5]));
+    }
     memcpy(uc->uc_mcontext.fpregs, k->in.fx, 416);
     /* The software-reserved bytes without the magic number: a plain FXSAVE
      * image, the extended state behind it is not restored. */
     memset((uint8_t *)uc->uc_mcontext.fpregs + 416, 0, 96);
     reset_data(k);
     memset(child.code + child.code_at, 0xcc, child.code_bytes);
-    child.code_at = (uint32_t)(k->in.rip - ORACLE_CODE);
+    child.code_at =
+        (uint32_t)(k->in.rip + oracle_code_base(k->mode) - ORACLE_CODE);
     child.code_bytes = sizeof k->bytes;
     if (child.code_bytes > ORACLE_CODE_BYTES - child.code_at)
         child.code_bytes = ORACLE_CODE_BYTES - child.code_at;
@@ -160,7 +210,7 @@ oracle_take_signal(int number, siginfo_t *info, void *context)
     __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(ORACLE_SS));
     if (child.running) {
         const struct oracle_case *k = &s->cases[child.next];
-        if (k->loads_segments)
+        if (k->loads_segments || k->mode != ORACLE_64)
             set_bases();
         store_result(uc, k, &s->results[child.next], selectors);
         child.next++;
@@ -202,6 +252,23 @@ static bool map_window(void)
     return true;
 }
 
+static bool set_ldt(void)
+{
+    for (unsigned k = 0; k < ORACLE_LDT_ENTRIES; k++) {
+        const struct oracle_segment *s = &oracle_segments[k];
+        struct user_desc d;
+        memset(&d, 0, sizeof d);
+        d.entry_number = k;
+        d.base_addr = s->base;
+        d.limit = s->limit;
+        d.contents = s->is_code ? 2 : s->expands_down ? 1 : 0;
+        d.read_exec_only = s->is_read_only;
+        if (syscall(SYS_modify_ldt, 0x11, &d, sizeof d) != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool catch_signals(void)
 {
     static const int numbers[] = {SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGBUS};
@@ -221,11 +288,24 @@ static bool catch_signals(void)
     return true;
 }
 
+/* The dynamic linker writes to thread data when it binds a function at its
+ * first call, so what the handler calls is called while FS is good. */
+static void bind_functions(void)
+{
+    volatile size_t bytes = 64;
+    volatile int differs;
+    memset(child.read_only, 1, bytes);
+    memcpy(child.read_only, child.shared->base, bytes);
+    differs = memcmp(child.read_only, child.shared->base, bytes);
+    (void)differs;
+}
+
 __attribute__((noreturn)) static void child_main(void)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (!map_window() || !catch_signals())
+    if (!map_window() || !catch_signals() || !set_ldt())
         _exit(2);
+    bind_functions();
     set_bases();
     __asm__ volatile("int3");
     __builtin_unreachable();

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { MAX_DEATHS = 20 };
+
 struct session {
     const struct oracle_options *options;
     FILE *out;
@@ -13,6 +15,7 @@ struct session {
     struct oracle_guest *guest;
     struct oracle_random random;
     struct oracle_totals *totals;
+    unsigned deaths;                            /* of the host child */
     uint32_t bad[ZYDIS_MNEMONIC_MAX_VALUE + 2]; /* last: undefined encodings */
 };
 
@@ -28,7 +31,7 @@ static unsigned mnemonic_of(const struct session *s,
 {
     ZydisDecodedInstruction zi;
     ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&s->forms.decoder[k->is_32],
+    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&s->forms.decoder[k->mode],
                                             k->bytes, 15, &zi, ops)))
         return zi.mnemonic;
     return ZYDIS_MNEMONIC_MAX_VALUE + 1;
@@ -65,9 +68,11 @@ static void run_batch(struct session *s)
     uint32_t good = ORACLE_BATCH;
     if (!oracle_native_run(&s->native)) {
         good = shared->done;
+        s->deaths++;
         s->totals->mismatches++;
         fprintf(s->out, "the host child died or hung in\n    ");
         oracle_print_case(&s->forms, &shared->cases[good], s->out);
+        oracle_print_input(&shared->cases[good], s->out);
     }
     for (uint32_t n = 0; n < good; n++) {
         oracle_guest_run(s->guest, shared, &shared->cases[n], &guest);
@@ -81,8 +86,7 @@ static void report(struct session *s)
     const struct oracle_wish *w = &s->options->wish;
     for (uint32_t n = 0; n < s->forms.count; n++) {
         const struct oracle_form *f = &s->forms.list[n];
-        if ((f->is_32 ? !w->mode_32 : !w->mode_64) ||
-            (w->only >= 0 && f->mnemonic != w->only))
+        if (!w->modes[f->mode] || (w->only >= 0 && f->mnemonic != w->only))
             continue;
         t->forms++;
         t->forms_tried += f->tried != 0;
@@ -106,11 +110,27 @@ static bool any_form(const struct session *s)
     const struct oracle_wish *w = &s->options->wish;
     for (uint32_t n = 0; n < s->forms.count; n++) {
         const struct oracle_form *f = &s->forms.list[n];
-        if ((f->is_32 ? w->mode_32 : w->mode_64) &&
-            (w->only < 0 || f->mnemonic == w->only))
+        if (w->modes[f->mode] && (w->only < 0 || f->mnemonic == w->only))
             return true;
     }
     return false;
+}
+
+/* A NOP: does the host let the child have its pages, segments and signals? */
+static bool host_works(struct session *s)
+{
+    struct oracle_shared *shared = s->native.shared;
+    struct oracle_case *k = &shared->cases[0];
+    memset(k, 0, sizeof *k);
+    memset(k->bytes, 0x90, sizeof k->bytes);
+    k->length = 1;
+    k->in.rip = ORACLE_CODE;
+    k->in.rflags = 0x202;
+    oracle_random_fx(&s->random, k->in.fx);
+    k->stepped = true;
+    shared->count = 1;
+    return oracle_native_run(&s->native) && shared->results[0].trap == 1 &&
+           shared->results[0].out.rip == ORACLE_CODE + 1;
 }
 
 static bool open_session(struct session *s)
@@ -121,6 +141,12 @@ static bool open_session(struct session *s)
     }
     if (!oracle_native_init(&s->native)) {
         fprintf(s->out, "oracle: cannot start the host child\n");
+        return false;
+    }
+    if (!host_works(s)) {
+        fprintf(s->out, "oracle: this host cannot single-step the child\n");
+        s->totals->is_unavailable = true;
+        oracle_native_fini(&s->native);
         return false;
     }
     s->guest = oracle_guest_new();
@@ -144,7 +170,8 @@ bool oracle_run(const struct oracle_options *o, FILE *out,
         return false;
     }
     start = now();
-    while (o->cases ? totals->cases < o->cases : now() - start < o->seconds)
+    while (s->deaths < MAX_DEATHS &&
+           (o->cases ? totals->cases < o->cases : now() - start < o->seconds))
         run_batch(s);
     totals->seconds = now() - start;
     report(s);

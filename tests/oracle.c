@@ -1,5 +1,6 @@
 /* The host-CPU oracle as a program: tests/oracle --seconds N [--seed S]
- * [--only MNEMONIC] [--mode 64|32] [--verbose]. Exit status 1 on a mismatch. */
+ * [--only MNEMONIC] [--mode 64|32|16] [--verbose]. Exit status 1 on a mismatch.
+ */
 #include "tests/lib_oracle.h"
 
 #include <getopt.h>
@@ -17,7 +18,7 @@ static int find_mnemonic(const char *name)
 static int usage(void)
 {
     fprintf(stderr, "usage: oracle [--seconds N] [--cases N] [--seed S] "
-                    "[--only MNEMONIC] [--mode 64|32] [--reports N] "
+                    "[--only MNEMONIC] [--mode 64|32|16] [--reports N] "
                     "[--verbose]\n");
     return 2;
 }
@@ -51,8 +52,9 @@ static bool parse(int argc, char **argv, struct oracle_options *o)
                 return false;
             break;
         case 'm':
-            o->wish.mode_64 = atoi(optarg) == 64;
-            o->wish.mode_32 = atoi(optarg) == 32;
+            o->wish.modes[ORACLE_64] = atoi(optarg) == 64;
+            o->wish.modes[ORACLE_32] = atoi(optarg) == 32;
+            o->wish.modes[ORACLE_16] = atoi(optarg) == 16;
             break;
         case 'n':
             o->max_reports = (unsigned)atoi(optarg);
@@ -69,8 +71,10 @@ static bool parse(int argc, char **argv, struct oracle_options *o)
 
 int main(int argc, char **argv)
 {
-    struct oracle_options o = {
-        .seconds = 10, .seed = 1, .wish = {true, true, -1}, .max_reports = 40};
+    struct oracle_options o = {.seconds = 10,
+                               .seed = 1,
+                               .wish = {{true, true, true}, -1},
+                               .max_reports = 40};
     struct oracle_totals totals;
     if (!parse(argc, argv, &o))
         return usage();

@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,7 +26,8 @@ enum {
     ARGS_MAX = 40,
     TEXT_MAX = 1 << 16,
     BIOS_BYTES = 65536,
-    CHILD_SECONDS = 60
+    CHILD_SECONDS = 60,
+    PATIENCE_MS = 30000 /* with a child that starts */
 };
 
 static const char *const commands[] = {"run",    "record", "replay",    "info",
@@ -164,6 +167,8 @@ static const uint8_t echo_code[] = {
     0xf4,                   /* hlt */
 };
 static const uint8_t halt_code[] = {0xfa, 0xf4}; /* cli; hlt */
+/* mov al, 'A'; again: out e9h, al; jmp again */
+static const uint8_t spam_code[] = {0xb0, 0x41, 0xe6, 0xe9, 0xeb, 0xfc};
 /* lidt cs:[100h] (zeros); int3 */
 static const uint8_t fault_code[] = {0x2e, 0x0f, 0x01, 0x1e, 0x00, 0x01, 0xcc};
 
@@ -201,6 +206,7 @@ static int set_up(void **state)
         return -1;
     write_bios(f, "echo.bin", echo_code, sizeof echo_code);
     write_bios(f, "halt.bin", halt_code, sizeof halt_code);
+    write_bios(f, "spam.bin", spam_code, sizeof spam_code);
     write_bios(f, "fault.bin", fault_code, sizeof fault_code);
     write_file(f, "echo.txt", echo_script, strlen(echo_script));
     *state = f;
@@ -343,6 +349,8 @@ static void usage_errors_are_one_sentence(void **state)
         {"info", "expected a SESSION"},
         {"screenshot a", "expected --at TICK and -o"},
         {"check --fly", "unknown option"},
+        {"check -xyz", "unknown option '-x'"},
+        {"record -o", "option '-o' expects a value"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         refuses(f, cases[i][0], cases[i][1]);
@@ -389,6 +397,42 @@ static void serial_goes_where_it_is_told(void **state)
     assert_memory_equal(text, "Rab", 3);
 }
 
+static int connect_to(const struct fixture *f, const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", f->dir,
+                   name);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    for (unsigned n = 0;
+         connect(fd, (struct sockaddr *)&address, sizeof address) != 0; n++) {
+        assert_in_range(n, 0, PATIENCE_MS);
+        (void)usleep(1000);
+    }
+    return fd;
+}
+
+static void serial_on_a_socket_goes_both_ways(void **state)
+{
+    struct fixture *f = *state;
+    char got[8] = "";
+    pid_t child = start(f, "run --serial unix:com1 --pace max --bios echo.bin "
+                           "--vgabios none --cpu-mhz 10 --mem 2M");
+    int fd = connect_to(f, "com1");
+    assert_int_equal(write(fd, "ab", 2), 2);
+    for (size_t n = 0; !strstr(got, "ab");) {
+        ssize_t part = read(fd, got + n, sizeof got - 1 - n);
+        assert_true(part > 0);
+        n += (size_t)part;
+    }
+    assert_int_equal(write(fd, "q", 1), 1);
+    finish(f, child);
+    (void)close(fd);
+    assert_int_equal(f->status, 5);
+    char path[200];
+    (void)snprintf(path, sizeof path, "%s/com1", f->dir);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 /* ---- sessions -------------------------------------------------------------
  */
 
@@ -433,13 +477,27 @@ static void ctrl_c_ends_a_recording_cleanly(void **state)
     struct stat info;
     pid_t child = start(f, "record -o stopped --pace real " HALT_MACHINE);
     (void)snprintf(path, sizeof path, "%s/stopped/data.mdb", f->dir);
-    while (stat(path, &info) != 0)
+    for (unsigned n = 0; stat(path, &info) != 0; n++) {
+        assert_in_range(n, 0, PATIENCE_MS);
         (void)usleep(1000);
+    }
     (void)kill(child, SIGINT);
     finish(f, child);
     assert_int_equal(f->status, 0);
     assert_non_null(strstr(f->out, "interrupted by a signal"));
     expect(f, "replay stopped", 0, "all equal");
+}
+
+static void full_stores_end_the_recording_and_replay(void **state)
+{
+    struct fixture *f = *state;
+    relive(f, "record -o full --limit 1 --bios spam.bin --vgabios none "
+              "--mem 2M --until 10s");
+    assert_int_equal(f->status, 2);
+    assert_non_null(strstr(f->err, "full"));
+    expect(f, "replay full", 0, "last commit of a torn recording");
+    assert_non_null(strstr(f->err, "torn"));
+    expect(f, "check full", 0, "full: good");
 }
 
 /* ---- bad sessions ---------------------------------------------------------
@@ -573,9 +631,11 @@ int main(void)
         cmocka_unit_test(bad_scripts_and_configurations_name_the_place),
         cmocka_unit_test(runs_end_with_a_sentence_and_a_status),
         cmocka_unit_test(serial_goes_where_it_is_told),
+        cmocka_unit_test(serial_on_a_socket_goes_both_ways),
         cmocka_unit_test(sessions_replay_and_tell_what_is_in_them),
         cmocka_unit_test(one_script_gives_one_session),
         cmocka_unit_test(ctrl_c_ends_a_recording_cleanly),
+        cmocka_unit_test(full_stores_end_the_recording_and_replay),
         cmocka_unit_test(directories_that_are_no_session_are_refused),
         cmocka_unit_test(newer_sessions_are_refused_by_version),
         cmocka_unit_test(changed_media_are_named),

@@ -283,19 +283,14 @@ static void smart_needs_its_key(void **state)
     assert_int_equal(idetest_in(i, IDE0 + 7, 1), 0x50);
 }
 
-/* Save in the middle of a PIO transfer, break everything, load, go on. */
-static void a_transfer_goes_on_after_load(void **state)
+/* Save, break everything, and load again. */
+static void save_and_load(struct idetest *i)
 {
-    struct idetest *i = *state;
     struct writer w, b;
     struct reader r;
     struct error err;
-    uint8_t data[512];
     writer_init(&w);
     writer_init(&b);
-    command(i, 77, 2, 0x20);
-    assert_int_equal(idetest_wait(i, IDE0), 0x58);
-    idetest_read_words(i, IDE0, data, 100);
     ide_ops.save(i->ide, &w);
     bus_save(i->t.bus, &b);
     bus_reset(i->t.bus);
@@ -304,13 +299,63 @@ static void a_transfer_goes_on_after_load(void **state)
     assert_true(bus_load(i->t.bus, &r, &err));
     reader_init(&r, w.data, w.used);
     assert_true(ide_ops.load(i->ide, &r, &err));
+    writer_fini(&w);
+    writer_fini(&b);
+}
+
+static void a_transfer_goes_on_after_load(void **state)
+{
+    struct idetest *i = *state;
+    uint8_t data[512];
+    command(i, 77, 2, 0x20);
+    assert_int_equal(idetest_wait(i, IDE0), 0x58);
+    idetest_read_words(i, IDE0, data, 100);
+    save_and_load(i);
     idetest_read_words(i, IDE0, data + 100, 412);
     expect_sector(data, 77);
     assert_int_equal(idetest_wait(i, IDE0), 0x58);
     idetest_read_words(i, IDE0, data, 512);
     expect_sector(data, 78);
-    writer_fini(&w);
-    writer_fini(&b);
+}
+
+static void identify_answers_after_a_load_before_its_deadline(void **state)
+{
+    struct idetest *i = *state;
+    uint8_t before[512], after[512];
+    identify(i, before);
+    idetest_out(i, IDE0 + 7, 0xEC, 1);
+    save_and_load(i);
+    assert_int_equal(idetest_wait(i, IDE0), 0x58);
+    idetest_read_words(i, IDE0, after, 512);
+    assert_memory_equal(before, after, 512);
+}
+
+/* Else two machines, one of them loaded in between, would differ. */
+static void a_write_begins_with_an_empty_buffer(void **state)
+{
+    struct idetest *i = *state;
+    struct writer idle, went_on, loaded;
+    struct reader r;
+    uint8_t data[512];
+    writer_init(&idle);
+    writer_init(&went_on);
+    writer_init(&loaded);
+    command(i, 77, 1, 0x20);
+    assert_int_equal(idetest_wait(i, IDE0), 0x58);
+    idetest_read_words(i, IDE0, data, 512);
+    ide_ops.save(i->ide, &idle);
+    command(i, 5, 1, 0x30);
+    ide_ops.save(i->ide, &went_on);
+    ide_ops.reset(i->ide);
+    reader_init(&r, idle.data, idle.used);
+    assert_true(ide_ops.load(i->ide, &r, NULL));
+    command(i, 5, 1, 0x30);
+    ide_ops.save(i->ide, &loaded);
+    assert_int_equal(went_on.used, loaded.used);
+    assert_memory_equal(went_on.data, loaded.data, loaded.used);
+    writer_fini(&idle);
+    writer_fini(&went_on);
+    writer_fini(&loaded);
 }
 
 static void hostile_saved_bytes_do_no_harm(void **state)
@@ -367,6 +412,8 @@ int main(void)
         IDE_TEST(the_hob_bit_shows_the_upper_registers),
         IDE_TEST(smart_needs_its_key),
         IDE_TEST(a_transfer_goes_on_after_load),
+        IDE_TEST(identify_answers_after_a_load_before_its_deadline),
+        IDE_TEST(a_write_begins_with_an_empty_buffer),
         IDE_TEST(hostile_saved_bytes_do_no_harm),
         IDE_TEST(random_accesses_do_no_harm),
     };

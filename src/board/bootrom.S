@@ -9,6 +9,12 @@
     .globl bootrom_image, bootrom_image_end, bootrom_parameters
     .globl bootrom_pnp_header
 
+    /* The ROM is guest-visible, so its bytes must not depend on the assembler:
+     * the two order a segment and an operand-size prefix differently. */
+    .macro es_
+    .byte 0x26
+    .endm
+
     .set DMA_BLOCK, 0x7000      /* fw_cfg DMA access structure, big-endian */
     .set GDT_POINTER, 0x7020
     .set JUMP_POINTER, 0x7030
@@ -17,7 +23,7 @@
 
 bootrom_image:
     .byte 0x55, 0xaa, (bootrom_image_end - bootrom_image) / 512
-    retf                        /* initialisation: nothing to do */
+    .byte 0xcb                  /* retf: initialisation has nothing to do */
     .org 0x1a
     .word bootrom_pnp_header - bootrom_image
     .org 0x20
@@ -45,6 +51,10 @@ bootrom_parameters:
     .long 0
 parts:
     .fill 8 * 12, 1, 0
+    /* Offsets in the ROM by name: clang's assembler takes no difference of two
+     * labels as an operand. */
+    .set PARAMETERS_AT, bootrom_parameters - bootrom_image
+    .set PARTS_AT, parts - bootrom_image
 
 boot:
     cli
@@ -55,7 +65,7 @@ boot:
     mov es, ax
     mov ax, cs
     mov ds, ax
-    mov si, offset (parts - bootrom_image)
+    mov si, offset PARTS_AT
 next_part:
     mov ecx, [si + 4]
     test ecx, ecx
@@ -64,13 +74,17 @@ next_part:
     shl eax, 16
     or eax, 0x0a
     bswap eax
-    mov es:[DMA_BLOCK], eax
+    es_
+    mov [DMA_BLOCK], eax
     bswap ecx
-    mov es:[DMA_BLOCK + 4], ecx
-    mov dword ptr es:[DMA_BLOCK + 8], 0
+    es_
+    mov [DMA_BLOCK + 4], ecx
+    es_
+    mov dword ptr [DMA_BLOCK + 8], 0
     mov eax, [si + 8]
     bswap eax
-    mov es:[DMA_BLOCK + 12], eax
+    es_
+    mov [DMA_BLOCK + 12], eax
     mov dx, 0x514
     xor eax, eax
     out dx, eax
@@ -79,7 +93,8 @@ next_part:
     bswap eax
     out dx, eax
 wait_part:
-    mov eax, es:[DMA_BLOCK]
+    es_
+    mov eax, [DMA_BLOCK]
     bswap eax
     test eax, 1                 /* error: nothing sensible can follow */
     jnz stuck
@@ -92,7 +107,7 @@ stuck:
     jmp stuck
 
 loaded:
-    cmp dword ptr [bootrom_parameters - bootrom_image], 0
+    cmp dword ptr [PARAMETERS_AT], 0
     jne multiboot
     /* The Linux/x86 boot protocol: setup code at 1000h:0, entered at its
      * second sector with all segments equal and a stack below the heap end. */
@@ -121,15 +136,20 @@ more_map:
     jc map_done
     cmp eax, 0x534d4150
     jne map_done
-    mov dword ptr es:[di - 4], 20
+    es_
+    mov dword ptr [di - 4], 20
     /* The entry that starts at 1 MiB tells mem_upper. */
-    cmp dword ptr es:[di], 0x100000
+    es_
+    cmp dword ptr [di], 0x100000
     jne not_upper
-    cmp dword ptr es:[di + 4], 0
+    es_
+    cmp dword ptr [di + 4], 0
     jne not_upper
-    mov eax, es:[di + 8]
+    es_
+    mov eax, [di + 8]
     shr eax, 10
-    mov es:[INFO + 8], eax
+    es_
+    mov [INFO + 8], eax
 not_upper:
     add di, 20
     test ebx, ebx
@@ -141,25 +161,30 @@ map_done:
 map_end:
     movzx eax, di
     sub eax, MEMORY_MAP
-    mov es:[INFO + 44], eax
-    mov dword ptr es:[INFO + 48], MEMORY_MAP
+    es_
+    mov [INFO + 44], eax
+    es_
+    mov dword ptr [INFO + 48], MEMORY_MAP
     int 0x12
     movzx eax, ax
-    mov es:[INFO + 4], eax
+    es_
+    mov [INFO + 4], eax
 
     cli
     xor eax, eax
     mov ax, cs
     shl eax, 4                  /* where this ROM stands */
-    mov ebx, offset gdt - bootrom_image
+    mov ebx, offset GDT_AT
     add ebx, eax
     mov word ptr es:[GDT_POINTER], 23
-    mov es:[GDT_POINTER + 2], ebx
-    mov ebx, offset protected_entry - bootrom_image
+    es_
+    mov [GDT_POINTER + 2], ebx
+    mov ebx, offset ENTRY_AT
     add ebx, eax
-    mov es:[JUMP_POINTER], ebx
+    es_
+    mov [JUMP_POINTER], ebx
     mov word ptr es:[JUMP_POINTER + 4], 8
-    mov ebp, [bootrom_parameters - bootrom_image + 4]
+    mov ebp, [PARAMETERS_AT + 4]
     .byte 0x26, 0x66, 0x0f, 0x01, 0x16 /* lgdt es:[GDT_POINTER], 32-bit base */
     .word GDT_POINTER
     mov eax, cr0
@@ -186,6 +211,8 @@ gdt:
     .quad 0x00cf9b000000ffff    /* code, base 0, 4 GiB */
     .quad 0x00cf93000000ffff    /* data */
 
+    .set GDT_AT, gdt - bootrom_image
+    .set ENTRY_AT, protected_entry - bootrom_image
     .balign 512
 bootrom_image_end:
     .section .note.GNU-stack, "", @progbits

@@ -297,7 +297,11 @@ static bool build_legacy(struct machine *m, struct error *err)
            add_chip(m, &misc_ops, m->misc = misc_new(m->bus), err) &&
            add_chip(m, &floppy_ops, m->fdc = floppy_new(m->bus, m->dma), err) &&
            add_chip(m, &fwcfg_ops,
-                    m->fwcfg = fwcfg_new(m->bus, m->config.mem_bytes, 1), err);
+                    m->fwcfg = fwcfg_new(m->bus, m->config.mem_bytes, 1),
+                    err) &&
+           /* SeaBIOS then names IOAPIC pin 2 as the timer's in its MADT. */
+           (fwcfg_add_u32(m->fwcfg, FWCFG_IRQ0_OVERRIDE, 1) ||
+            error_set(err, ERR_NOMEM, "no memory for the firmware's items"));
 }
 
 static bool build_pci(struct machine *m, const struct i440fx_memory *memory,

@@ -114,7 +114,7 @@ uint64_t tick_option_ticks(const struct tick_option *t, uint32_t cpu_mhz,
 struct getopt_table {
     struct option longs[OPTIONS_MAX + 1];
     const struct option_row *rows[OPTIONS_MAX];
-    char letters[2 * OPTIONS_MAX + 2];
+    char letters[2 * OPTIONS_MAX + 3];
 };
 
 static void build(const struct command *c, struct getopt_table *t)
@@ -123,6 +123,7 @@ static void build(const struct command *c, struct getopt_table *t)
     char *letter = t->letters;
     memset(t, 0, sizeof *t);
     *letter++ = ':';
+    *letter++ = 'h';
     for (unsigned g = 0; c->groups[g]; g++) {
         for (const struct option_row *r = c->groups[g]; r->name; r++) {
             if (n == OPTIONS_MAX - 1)
@@ -201,7 +202,11 @@ enum parse_result options_parse(const struct command *c, int argc, char **argv,
         const struct option_row *row =
             code == '?' || code == ':' ? NULL : row_of(&table, code);
         if (!row) {
-            (void)bad_option(c, code, argv[optind - 1], err);
+            /* Inside "-xyz", optind still points at the word. */
+            char letter[3] = {'-', (char)optopt, 0};
+            bool is_letter = optopt > 0 && optopt < 128;
+            (void)bad_option(c, code, is_letter ? letter : argv[optind - 1],
+                             err);
             return PARSE_BAD;
         }
         if (!row->take(o, optarg, err))

@@ -1,12 +1,19 @@
 #include "cli/signals.h"
 
+#include "host/clock.h"
+
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Signal handlers have no argument of ours: the two words here are the
- * program's only state outside its call stack. */
+/* timeout(1) signals the process and then its group, shells do likewise: what
+ * comes this soon after the first signal is the same request. */
+#define SAME_REQUEST_NS UINT64_C(200000000)
+
+/* Signal handlers have no argument of ours: these words are the program's only
+ * state outside its call stack. */
 static volatile sig_atomic_t arrived;
+static volatile uint64_t arrived_ns; /* written once, before arrived */
 static struct terminal *volatile user_terminal;
 
 static void restore(void)
@@ -18,11 +25,14 @@ static void restore(void)
 
 static void on_stop(int number)
 {
-    if (arrived) {
+    uint64_t now = clock_monotonic_ns(); /* safe in a handler */
+    if (!arrived) {
+        arrived_ns = now;
+        arrived = number;
+    } else if (now - arrived_ns > SAME_REQUEST_NS) {
         restore();
         _exit(128 + number);
     }
-    arrived = number;
 }
 
 static void on_crash(int number)
@@ -40,6 +50,8 @@ void signals_install(struct terminal *terminal)
     memset(&action, 0, sizeof action);
     (void)sigemptyset(&action.sa_mask);
     action.sa_handler = on_stop;
+    for (unsigned i = 0; i < sizeof stops / sizeof stops[0]; i++)
+        (void)sigaddset(&action.sa_mask, stops[i]);
     for (unsigned i = 0; i < sizeof stops / sizeof stops[0]; i++)
         (void)sigaction(stops[i], &action, NULL);
     action.sa_handler = SIG_IGN;

@@ -25,18 +25,48 @@ static void match_breakpoints(struct cpu *c, uint64_t linear, unsigned bytes,
     }
 }
 
+/* Alignment wanted of an operand (SDM vol. 3A table 6-7): its size; 8 for an
+ * 80-bit value, 4 or 2 for x87 environments by their operand size. SSE operands
+ * of 16 bytes have checks of their own. */
+static unsigned alignment_of(unsigned bytes)
+{
+    switch (bytes) {
+    case 2:
+    case 4:
+    case 8:
+        return bytes;
+    case 6: /* far pointer */
+        return 4;
+    case 10:
+        return 8;
+    case 28:
+    case 108:
+        return 4;
+    case 14:
+    case 94:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+static bool is_canonical(const struct cpu *c, uint64_t linear)
+{
+    return c->mode != MODE_64 ||
+           (uint64_t)((int64_t)(linear << 16) >> 16) == linear;
+}
+
 static enum exc checked(struct cpu *c, unsigned seg, uint64_t linear,
                         unsigned bytes, bool write)
 {
-    if (bytes <= 8 && (linear & (bytes - 1)) && alignment_armed(c))
+    /* By priority: the first byte is canonical, the operand is aligned, all of
+     * it is canonical, and only then are pages looked at. */
+    if (!is_canonical(c, linear))
+        return cpu_fault(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+    if ((linear & (alignment_of(bytes) - 1)) && alignment_armed(c))
         return cpu_fault(c, EXC_AC, 0);
-    if (c->mode == MODE_64) {
-        /* A range that leaves canonical space faults before any page does. */
-        uint64_t last = linear + bytes - 1;
-        if ((uint64_t)((int64_t)(linear << 16) >> 16) != linear ||
-            (uint64_t)((int64_t)(last << 16) >> 16) != last)
-            return cpu_fault(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
-    }
+    if (!is_canonical(c, linear + bytes - 1))
+        return cpu_fault(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
     if (c->dr[7] & 0xff)
         match_breakpoints(c, linear, bytes, write);
     return EXC_NONE;

@@ -87,16 +87,27 @@ static uint8_t segment_number(ZydisRegister r)
     return rc == REG_CLASS_SEGMENT ? n : SEG_DS;
 }
 
-static void set_memory(struct insn *out, const ZydisDecodedOperandMem *m)
+/* SIB base 101b with mod 00 is a displacement alone, whatever REX.B says (SDM
+ * vol. 2A table 2-3); Zydis 4.0 takes REX.B = 1 for R13. */
+static bool has_no_base(const ZydisDecodedInstruction *zi)
 {
-    out->base = address_register(m->base);
+    return (zi->attributes & ZYDIS_ATTRIB_HAS_SIB) && zi->raw.modrm.mod == 0 &&
+           zi->raw.sib.base == 5;
+}
+
+static void set_memory(struct insn *out, const ZydisDecodedInstruction *zi,
+                       const ZydisDecodedOperandMem *m)
+{
+    out->base = has_no_base(zi) ? REG_ZERO : address_register(m->base);
     out->index = address_register(m->index);
     out->scale = (uint8_t)(m->scale == 8   ? 3
                            : m->scale == 4 ? 2
                            : m->scale == 2 ? 1
                                            : 0);
     out->seg = segment_number(m->segment);
-    out->disp = m->disp.has_displacement ? (int32_t)m->disp.value : 0;
+    out->disp = has_no_base(zi)            ? (int32_t)zi->raw.disp.value
+                : m->disp.has_displacement ? (int32_t)m->disp.value
+                                           : 0;
 }
 
 static uint8_t operand_bytes(const ZydisDecodedOperand *o)
@@ -130,7 +141,7 @@ static char set_operand(struct insn *out, const ZydisDecodedInstruction *zi,
         return 'R';
     }
     case ZYDIS_OPERAND_TYPE_MEMORY:
-        set_memory(out, &o->mem);
+        set_memory(out, zi, &o->mem);
         /* A 64-bit absolute address (MOV AL, moffs) does not fit disp. */
         out->is_moffs64 = zi->raw.disp.size == 64;
         if (out->is_moffs64)
@@ -175,13 +186,17 @@ static void set_prefixes(struct insn *out, const ZydisDecodedInstruction *zi)
         out->prefix |= PREFIX_REP;
     if (zi->attributes & ZYDIS_ATTRIB_HAS_REPNE)
         out->prefix |= PREFIX_REPNE;
-    /* MOVS, STOS, LODS, INS and OUTS repeat for F2 as well as for F3, which
-     * Zydis does not report as an attribute. */
+    /* String instructions repeat for F2 as well as for F3, which Zydis does not
+     * always report as an attribute; the last of several prefixes counts. */
     if (zi->meta.category == ZYDIS_CATEGORY_STRINGOP ||
         zi->meta.category == ZYDIS_CATEGORY_IOSTRINGOP)
         for (unsigned k = 0; k < zi->raw.prefix_count; k++)
-            if (zi->raw.prefixes[k].value == 0xf2)
-                out->prefix |= PREFIX_REPNE;
+            if (zi->raw.prefixes[k].value == 0xf2 ||
+                zi->raw.prefixes[k].value == 0xf3)
+                out->prefix = (uint8_t)((out->prefix & PREFIX_LOCK) |
+                                        (zi->raw.prefixes[k].value == 0xf2
+                                             ? PREFIX_REPNE
+                                             : PREFIX_REP));
 }
 
 static enum exc op_undefined(struct cpu *c, const struct insn *i)

@@ -8,7 +8,7 @@ enum exc far_check_offset(struct cpu *c, const struct segment *code,
 {
     if (cpu_is_long(c) && (code->attr & SEG_ATTR_L))
         return is_canonical(offset) ? EXC_NONE : cpu_gp0(c);
-    return offset <= code->limit ? EXC_NONE : cpu_gp0(c);
+    return (uint32_t)offset <= code->limit ? EXC_NONE : cpu_gp0(c);
 }
 
 void far_commit(struct cpu *c, struct segment code, unsigned cpl, uint64_t rip)
@@ -16,7 +16,9 @@ void far_commit(struct cpu *c, struct segment code, unsigned cpl, uint64_t rip)
     bool changed = c->cpl != cpl;
     c->seg[SEG_CS] = code;
     c->cpl = (uint8_t)cpl;
-    c->r[REG_RIP] = rip;
+    /* A 64-bit offset into compatibility mode loses its upper half. */
+    bool is_64 = cpu_is_long(c) && (code.attr & SEG_ATTR_L);
+    c->r[REG_RIP] = is_64 ? rip : (uint32_t)rip;
     cpu_update_mode(c);
     if (changed)
         cpu_update_paging(c);
@@ -54,7 +56,7 @@ enum exc far_gate_code(struct cpu *c, uint16_t selector, uint64_t offset,
 
 /* A code segment named directly by a far JMP or CALL. */
 static enum exc direct_code(struct cpu *c, struct descriptor *d,
-                            uint64_t offset, struct segment *code)
+                            struct segment *code)
 {
     uint32_t error = d->selector & 0xfffc;
     unsigned dpl = descriptor_dpl(d), rpl = d->selector & 3;
@@ -67,9 +69,6 @@ static enum exc direct_code(struct cpu *c, struct descriptor *d,
     if (!descriptor_present(d))
         return cpu_fault(c, EXC_NP, error);
     *code = descriptor_segment(d, with_rpl(d->selector, c->cpl));
-    enum exc e = far_check_offset(c, code, offset);
-    if (e)
-        return e;
     code->attr |= SEG_ATTR_ACCESSED;
     return descriptor_set_accessed(c, d);
 }
@@ -143,13 +142,35 @@ static enum exc call_inner(struct cpu *c, const struct call_gate *g,
     return EXC_NONE;
 }
 
-static enum exc push_return(struct cpu *c, unsigned bytes)
+static enum exc push_return(struct cpu *c, uint16_t selector, unsigned bytes)
 {
-    struct stack s = stack_current(c);
-    uint64_t values[2] = {c->seg[SEG_CS].selector, c->r[REG_RIP]};
-    enum exc e = stack_push(c, &s, values, 2, bytes);
+    uint64_t sp = c->r[REG_RSP];
+    enum exc e = cpu_push(c, selector, bytes);
     if (!e)
-        c->r[REG_RSP] = s.sp;
+        e = cpu_push(c, c->r[REG_RIP], bytes);
+    if (e)
+        c->r[REG_RSP] = sp;
+    return e;
+}
+
+/* A direct CALL pushes in the mode of the code that it enters: between 64-bit
+ * and compatibility mode that changes what SS means. As for a near CALL, the
+ * return address is stored before the offset is checked. */
+static enum exc call_direct(struct cpu *c, struct segment code,
+                            uint64_t offset, unsigned bytes)
+{
+    struct segment caller = c->seg[SEG_CS];
+    uint64_t sp = c->r[REG_RSP];
+    c->seg[SEG_CS] = code;
+    cpu_update_mode(c);
+    enum exc e = push_return(c, caller.selector, bytes);
+    if (!e)
+        e = far_check_offset(c, &code, offset);
+    if (e) {
+        c->r[REG_RSP] = sp;
+        c->seg[SEG_CS] = caller;
+        cpu_update_mode(c);
+    }
     return e;
 }
 
@@ -172,7 +193,7 @@ static enum exc through_call_gate(struct cpu *c, struct descriptor *d,
         return call_inner(c, &g, code, cpl);
     }
     if (is_call) {
-        e = push_return(c, g.bytes);
+        e = push_return(c, c->seg[SEG_CS].selector, g.bytes);
         if (e)
             return e;
     }
@@ -204,7 +225,7 @@ static enum exc far_real(struct cpu *c, uint16_t selector, uint64_t offset,
     if (offset > code.limit)
         return cpu_gp0(c);
     if (is_call) {
-        enum exc e = push_return(c, bytes);
+        enum exc e = push_return(c, c->seg[SEG_CS].selector, bytes);
         if (e)
             return e;
     }
@@ -228,9 +249,10 @@ static enum exc far_transfer(struct cpu *c, uint16_t selector, uint64_t offset,
         return far_system(c, &d, is_call);
     if (!descriptor_is_code(&d))
         return cpu_fault(c, EXC_GP, selector & 0xfffc);
-    e = direct_code(c, &d, offset, &code);
-    if (!e && is_call)
-        e = push_return(c, bytes);
+    e = direct_code(c, &d, &code);
+    if (!e)
+        e = is_call ? call_direct(c, code, offset, bytes)
+                    : far_check_offset(c, &code, offset);
     if (e)
         return e;
     far_commit(c, code, c->cpl, offset);
@@ -242,12 +264,9 @@ static enum exc far_branch(struct cpu *c, const struct insn *i, bool is_call)
     uint64_t offset = 0;
     uint16_t selector;
     if (i->form == FORM_M) {
-        uint8_t bytes[10];
-        enum exc e = insn_read(c, i, bytes, i->opsize + 2u);
+        enum exc e = cpu_read_far_pointer(c, i, &offset, &selector);
         if (e)
             return e;
-        memcpy(&offset, bytes, i->opsize);
-        selector = load_le16(bytes + i->opsize);
     } else {
         offset = (uint32_t)i->imm;
         selector = (uint16_t)(i->imm >> 32);
@@ -270,7 +289,7 @@ enum exc op_call_far(struct cpu *c, const struct insn *i)
 /* ---- returning ------------------------------------------------------------
  */
 
-enum exc far_return_code(struct cpu *c, uint16_t selector, uint64_t offset,
+enum exc far_return_code(struct cpu *c, uint16_t selector,
                          struct segment *code)
 {
     struct descriptor d;
@@ -290,8 +309,7 @@ enum exc far_return_code(struct cpu *c, uint16_t selector, uint64_t offset,
         return cpu_fault(c, EXC_NP, error);
     *code = descriptor_segment(&d, selector);
     code->attr |= SEG_ATTR_ACCESSED;
-    e = far_check_offset(c, code, offset);
-    return e ? e : descriptor_set_accessed(c, &d);
+    return descriptor_set_accessed(c, &d);
 }
 
 enum exc far_return_stack(struct cpu *c, uint16_t selector,
@@ -342,6 +360,8 @@ static enum exc ret_outer(struct cpu *c, unsigned bytes, uint64_t ip,
         e = cpu_stack_read(c, 3 * bytes + extra, &selector, bytes);
     if (!e)
         e = far_return_stack(c, (uint16_t)selector, &code, &ss);
+    if (!e)
+        e = far_check_offset(c, &code, ip);
     if (e)
         return e;
     unsigned cpl = code.selector & 3;
@@ -360,18 +380,22 @@ enum exc op_ret_far(struct cpu *c, const struct insn *i)
     struct segment code;
     unsigned bytes = i->opsize;
     uint32_t extra = i->form == FORM_I ? (uint16_t)i->imm : 0;
-    enum exc e = cpu_stack_read(c, 0, &ip, bytes);
+    /* Processors read CS, and only its word, before IP, as faults show. */
+    enum exc e = cpu_stack_read(c, bytes, &selector, 2);
     if (!e)
-        e = cpu_stack_read(c, bytes, &selector, bytes);
+        e = cpu_stack_read(c, 0, &ip, bytes);
     if (e)
         return e;
     if (!cpu_is_protected(c))
         return ret_real(c, bytes, ip, (uint16_t)selector, extra);
-    e = far_return_code(c, (uint16_t)selector, ip, &code);
+    e = far_return_code(c, (uint16_t)selector, &code);
     if (e)
         return e;
     if ((code.selector & 3) != c->cpl)
         return ret_outer(c, bytes, ip, code, extra);
+    e = far_check_offset(c, &code, ip);
+    if (e)
+        return e;
     cpu_add_sp(c, (int64_t)(2 * bytes + extra));
     far_commit(c, code, c->cpl, ip);
     return EXC_NONE;

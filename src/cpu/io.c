@@ -35,6 +35,25 @@ enum exc cpu_check_io(struct cpu *c, uint16_t port, unsigned bytes)
     return check_bitmap(c, port, bytes);
 }
 
+/* I/O breakpoints (SDM vol. 3B 17.2.4): R/W field 2 under CR4.DE. A hit is a
+ * trap behind the instruction, or behind the iteration. */
+static void match_breakpoints(struct cpu *c, uint16_t port, unsigned bytes)
+{
+    static const uint8_t lengths[4] = {1, 2, 8, 4};
+    if (!(c->dr[7] & 0xff) || !(c->cr4 & CR4_DE))
+        return;
+    for (unsigned n = 0; n < 4; n++) {
+        if (!(c->dr[7] >> (2 * n) & 3) || (c->dr[7] >> (16 + 4 * n) & 3) != 2)
+            continue;
+        uint64_t size = lengths[c->dr[7] >> (18 + 4 * n) & 3];
+        uint64_t start = c->dr[n] & ~(size - 1);
+        if (port < start + size && start < (uint64_t)port + bytes) {
+            c->debug_pending |= 1u << n;
+            cpu_attention(c);
+        }
+    }
+}
+
 static unsigned port_bytes(const struct insn *i)
 {
     return i->opsize > 4 ? 4 : i->opsize;
@@ -54,6 +73,7 @@ enum exc op_in(struct cpu *c, const struct insn *i)
     if (e)
         return e;
     set_accumulator(c, c->board.io_read(c->board.context, port, bytes), bytes);
+    match_breakpoints(c, port, bytes);
     return EXC_NONE;
 }
 
@@ -67,6 +87,7 @@ enum exc op_out(struct cpu *c, const struct insn *i)
         return e;
     uint32_t value = (uint32_t)reg_get(c, REG_RAX, bytes);
     c->board.io_write(c->board.context, port, value, bytes);
+    match_breakpoints(c, port, bytes);
     return EXC_NONE;
 }
 
@@ -98,8 +119,10 @@ static enum exc ins_once(struct cpu *c, const struct insn *i)
         return e == EXC_GP ? cpu_gp0(c) : e;
     uint32_t value = c->board.io_read(c->board.context, port, bytes);
     e = cpu_write(c, SEG_ES, offset, &value, bytes);
-    if (!e)
+    if (!e) {
         step_index(c, i, REG_RDI, bytes);
+        match_breakpoints(c, port, bytes);
+    }
     return e;
 }
 
@@ -115,6 +138,7 @@ static enum exc outs_once(struct cpu *c, const struct insn *i)
         return e;
     c->board.io_write(c->board.context, port, value, bytes);
     step_index(c, i, REG_RSI, bytes);
+    match_breakpoints(c, port, bytes);
     return EXC_NONE;
 }
 
@@ -124,8 +148,8 @@ static enum exc repeat(struct cpu *c, const struct insn *i, insn_fn *once)
     if (!(i->prefix & (PREFIX_REP | PREFIX_REPNE)))
         return once(c, i);
     uint64_t count = reg_get(c, REG_RCX, i->addr);
-    if (count == 0)
-        return EXC_NONE;
+    if (count == 0) /* the port is checked even so */
+        return cpu_check_io(c, (uint16_t)c->r[REG_RDX], port_bytes(i));
     do {
         enum exc e = once(c, i);
         if (e)

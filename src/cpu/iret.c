@@ -8,10 +8,12 @@ enum {
     FLAGS_USER32 = FLAG_RF | FLAG_AC | FLAG_ID
 };
 
+/* Processors read FLAGS, CS, then IP, as faults inside the frame show. */
 static enum exc pop_frame(struct cpu *c, uint64_t *values, unsigned count,
                           unsigned bytes)
 {
-    for (unsigned k = 0; k < count; k++) {
+    for (unsigned n = 0; n < count; n++) {
+        unsigned k = n < 3 ? 2 - n : n;
         enum exc e = cpu_stack_read(c, k * bytes, &values[k], bytes);
         if (e)
             return e;
@@ -111,25 +113,30 @@ static enum exc iret_level(struct cpu *c, unsigned bytes, const uint64_t f[3])
 {
     uint64_t g[2];
     struct segment code, ss;
-    enum exc e = far_return_code(c, (uint16_t)f[1], f[0], &code);
+    enum exc e = far_return_code(c, (uint16_t)f[1], &code);
     if (e)
         return e;
     unsigned cpl = code.selector & 3;
     uint32_t mask = iret_mask(c, bytes);
     bool is_outer = cpl != c->cpl;
     if (!is_outer && c->mode != MODE_64) {
+        e = far_check_offset(c, &code, f[0]);
+        if (e)
+            return e;
         cpu_add_sp(c, 3 * (int64_t)bytes);
         cpu_merge_rflags(c, (uint32_t)f[2], mask);
         far_commit(c, code, cpl, f[0]);
         iret_done(c);
         return EXC_NONE;
     }
-    for (unsigned k = 0; k < 2; k++) {
+    for (unsigned k = 2; k-- > 0;) { /* SS, then SP */
         e = cpu_stack_read(c, (3 + k) * bytes, &g[k], bytes);
         if (e)
             return e;
     }
     e = far_return_stack(c, (uint16_t)g[1], &code, &ss);
+    if (!e) /* the target comes last */
+        e = far_check_offset(c, &code, f[0]);
     if (e)
         return e;
     cpu_merge_rflags(c, (uint32_t)f[2], mask);

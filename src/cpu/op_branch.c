@@ -91,15 +91,17 @@ insn_fn *pick_jmp(const struct insn *i)
 
 /* ---- CALL ---------------------------------------------------------------------- */
 
+/* The return address is stored before the target is checked: a bad target
+ * faults with rSP unmoved and the bytes below it written. */
 static enum exc call_target(struct cpu *c, uint64_t target, unsigned opsize)
 {
-    uint64_t back = c->r[REG_RIP];
-    enum exc e = jump_near(c, target, opsize);
+    uint64_t sp = c->r[REG_RSP];
+    enum exc e = cpu_push(c, c->r[REG_RIP], opsize);
     if (UNLIKELY(e))
         return e;
-    e = cpu_push(c, back, opsize);
+    e = jump_near(c, target, opsize);
     if (UNLIKELY(e))
-        c->r[REG_RIP] = back;
+        c->r[REG_RSP] = sp;
     return e;
 }
 

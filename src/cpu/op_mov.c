@@ -125,8 +125,12 @@ insn_fn *pick_movzx(const struct insn *i)
     return i->size1 == 1 ? movzx8_m : movzx16_m;
 }
 
+/* MOVSXD of a 16-bit destination has a 16-bit source (SDM vol. 2B MOVSXD),
+ * which Zydis 4.0 calls 32 bits. */
 insn_fn *pick_movsx(const struct insn *i)
 {
+    if (i->size == 2 && i->size1 == 4)
+        return i->form == FORM_RR ? movsx16_r : movsx16_m;
     if (i->form == FORM_RR)
         return i->size1 == 1   ? movsx8_r
                : i->size1 == 2 ? movsx16_r

@@ -100,18 +100,19 @@ enum exc op_pusha(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
+/* Like processors, loads each register as it is read: those before a fault have
+ * their new values, and rSP has not moved. */
 enum exc op_popa(struct cpu *c, const struct insn *i)
 {
     unsigned n = i->opsize;
-    uint64_t values[8];
     for (unsigned k = 0; k < 8; k++) {
-        enum exc e = cpu_stack_read(c, k * n, &values[k], n);
+        uint64_t value;
+        enum exc e = cpu_stack_read(c, k * n, &value, n);
         if (e)
             return e;
-    }
-    for (unsigned k = 0; k < 8; k++)
         if (7 - k != REG_RSP)
-            reg_set(c, 7 - k, values[k], n);
+            reg_set(c, 7 - k, value, n);
+    }
     cpu_add_sp(c, 8 * (int64_t)n);
     return EXC_NONE;
 }
@@ -145,14 +146,13 @@ enum exc op_enter(struct cpu *c, const struct insn *i)
     if (!e) {
         cpu_add_sp(c, -(int64_t)(i->imm & 0xffff));
         /* The SDM ends ENTER with a check that the new top can be written. */
-        uint64_t top = c->r[REG_RSP] & c->sp_mask, linear;
-        e = cpu_linear(c, SEG_SS, top, n, true, &linear);
-        if (!e)
-            e = mmu_probe_write(&c->mmu, linear, n, ACCESS_WRITE);
+        uint64_t unused;
+        e = cpu_read_for_write(c, SEG_SS, c->r[REG_RSP] & c->sp_mask, &unused,
+                               n);
     }
     if (e) {
         c->r[REG_RSP] = sp;
-        return e == EXC_GP && c->mode == MODE_64 ? EXC_SS : e;
+        return e;
     }
     reg_set(c, REG_RBP, frame, n);
     return EXC_NONE;
@@ -170,15 +170,21 @@ enum exc op_leave(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
+/* The upper bound is read only when the lower one is kept. */
 enum exc op_bound(struct cpu *c, const struct insn *i)
 {
-    unsigned bits = i->opsize * 8u;
-    uint64_t pair = 0;
-    enum exc e = insn_read(c, i, &pair, i->opsize * 2u);
-    if (e)
-        return e;
-    int64_t v = sign_extend(c->r[i->dst], bits);
-    if (v < sign_extend(pair, bits) || v > sign_extend(pair >> bits, bits))
-        return cpu_fault(c, EXC_BR, 0);
-    return EXC_NONE;
+    unsigned n = i->opsize;
+    int64_t v = sign_extend(c->r[i->dst], n * 8);
+    uint64_t bound = 0;
+    enum exc e = insn_read(c, i, &bound, n);
+    if (!e && v < sign_extend(bound, n * 8))
+        e = cpu_fault(c, EXC_BR, 0);
+    if (!e)
+        e = cpu_read(c, i->seg,
+                     (insn_offset(c, i) + n) &
+                         (i->addr == 2 ? 0xffff : 0xffffffff),
+                     &bound, n);
+    if (!e && v > sign_extend(bound, n * 8))
+        e = cpu_fault(c, EXC_BR, 0);
+    return e;
 }

@@ -87,13 +87,14 @@ static void compare(struct cpu *c, uint64_t a, uint64_t b, unsigned bytes)
     }
 }
 
+/* Processors read ES:[rDI] first, which shows when both operands fault. */
 static enum exc cmps_once(struct cpu *c, const struct insn *i)
 {
     uint64_t a = 0, b = 0;
-    enum exc e = cpu_read(c, i->seg, index_get(c, REG_RSI, i), &a, i->opsize);
+    enum exc e = cpu_read(c, SEG_ES, index_get(c, REG_RDI, i), &b, i->opsize);
     if (UNLIKELY(e))
         return e;
-    e = cpu_read(c, SEG_ES, index_get(c, REG_RDI, i), &b, i->opsize);
+    e = cpu_read(c, i->seg, index_get(c, REG_RSI, i), &a, i->opsize);
     if (UNLIKELY(e))
         return e;
     compare(c, a, b, i->opsize);
@@ -199,11 +200,14 @@ enum until {
     UNTIL_FLAG   /* or ZF differs from what REPE (F3) or REPNE (F2) wants */
 };
 
+/* The flags of CMPS and SCAS become architectural with the last iteration: what
+ * stops a repeated one before finds those from before it (SDM vol. 2B REP). */
 static inline enum exc repeat(struct cpu *c, const struct insn *i,
                               once_fn *once, bulk_fn *bulk, enum until until)
 {
     if (!REPEATED(i))
         return once(c, i);
+    uint16_t before = c->aflags;
     uint64_t left = index_get(c, REG_RCX, i);
     if (left == 0)
         return EXC_NONE;
@@ -212,8 +216,10 @@ static inline enum exc repeat(struct cpu *c, const struct insn *i,
         uint64_t done = bulk ? bulk(c, i, smaller(left, room)) : 0;
         if (done == 0) {
             enum exc e = once(c, i);
-            if (UNLIKELY(e))
+            if (UNLIKELY(e)) {
+                c->aflags = before;
                 return e;
+            }
             done = 1;
         }
         left -= done;
@@ -227,18 +233,31 @@ static inline enum exc repeat(struct cpu *c, const struct insn *i,
         c->skew += done - is_last;
         if (is_last)
             return EXC_NONE;
-        if (c->tick >= c->limit)
+        if (c->tick >= c->limit) {
+            c->aflags = before;
             return EXC_REP_BREAK;
+        }
     }
+}
+
+/* REP MOVS and REP STOS with 32-bit addresses clear the upper halves of their
+ * index registers even when no iteration completes, as Intel processors do. */
+static void clear_upper(struct cpu *c, const struct insn *i, unsigned reg)
+{
+    if (REPEATED(i) && i->addr == 4)
+        c->r[reg] = (uint32_t)c->r[reg];
 }
 
 enum exc op_movs(struct cpu *c, const struct insn *i)
 {
+    clear_upper(c, i, REG_RSI);
+    clear_upper(c, i, REG_RDI);
     return repeat(c, i, movs_once, movs_bulk, UNTIL_COUNT);
 }
 
 enum exc op_stos(struct cpu *c, const struct insn *i)
 {
+    clear_upper(c, i, REG_RDI);
     return repeat(c, i, stos_once, stos_bulk, UNTIL_COUNT);
 }
 

@@ -212,7 +212,7 @@ enum exc op_lar(struct cpu *c, const struct insn *i)
         return e;
     cpu_set_zf(c, valid);
     if (valid)
-        reg_set(c, i->dst, d.hi & (i->opsize == 2 ? 0xff00 : 0xf0ff00),
+        reg_set(c, i->dst, d.hi & (i->opsize == 2 ? 0xff00 : 0xffff00),
                 i->opsize);
     return EXC_NONE;
 }
@@ -265,8 +265,8 @@ enum exc op_arpl(struct cpu *c, const struct insn *i)
     enum exc e = EXC_NONE;
     if (!cpu_is_protected(c))
         return cpu_fault(c, EXC_UD, 0);
-    if (i->form == FORM_MR)
-        e = insn_read_for_write(c, i, &value, 2);
+    if (i->form == FORM_MR) /* a plain read: the store is conditional */
+        e = insn_read(c, i, &value, 2);
     else
         value = (uint16_t)c->r[i->dst];
     if (e)

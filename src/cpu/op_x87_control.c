@@ -218,8 +218,8 @@ static void environment_set(struct cpu *c, const struct environment *e,
         x->cs = (uint16_t)e->word[4];
         x->dp = e->word[5];
         x->ds = (uint16_t)e->word[6];
-        if (!is_16)
-            x->opcode = e->word[4] >> 16 & 0x7ff;
+        /* The 16-bit format has no room for it: it becomes 0. */
+        x->opcode = is_16 ? 0 : e->word[4] >> 16 & 0x7ff;
     }
     x87_update_summary(c);
 }
@@ -349,7 +349,16 @@ static enum exc enter_fx(struct cpu *c, const struct insn *i)
 
     if (c->cr0 & (CR0_EM | CR0_TS))
         return EXC_NM;
-    return linear & 15 ? cpu_fault(c, EXC_GP, 0) : EXC_NONE;
+    if (!(linear & 15))
+        return EXC_NONE;
+    /* Misaligned, but a bad segment or stack address comes first. */
+    enum exc e = cpu_linear(c, i->seg, insn_offset(c, i), 1, false, &linear);
+    if (e)
+        return e;
+    if (c->mode == MODE_64 && i->seg == SEG_SS &&
+        (uint64_t)((int64_t)(linear << 16) >> 16) != linear)
+        return cpu_fault(c, EXC_SS, 0);
+    return cpu_fault(c, EXC_GP, 0);
 }
 
 static void fx_pack(const struct cpu *c, bool is_wide, uint8_t *out)

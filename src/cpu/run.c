@@ -46,6 +46,15 @@ static void take_events(struct cpu *c)
         cpu_probe_delivered(c);
 }
 
+/* Between two iterations of a repeated instruction RF is 1: what interrupts it
+ * there saves it so (SDM vol. 3B 17.3.1.1). */
+static void set_resume(struct cpu *c)
+{
+    c->flags |= FLAG_RF;
+    c->probe.rep_tick = c->tick;
+    cpu_update_single(c);
+}
+
 /* Execute from one block until it ends, leaves, faults or the limit is there. */
 static void run_block(struct cpu *c, const struct block_code *k)
 {
@@ -59,10 +68,10 @@ static void run_block(struct cpu *c, const struct block_code *k)
                 return;
             }
             c->r[REG_RIP] -= i->len;
-            if (e != EXC_REP_BREAK)
-                raise_fault(c, e);
+            if (e == EXC_REP_BREAK)
+                set_resume(c);
             else
-                c->probe.rep_tick = c->tick;
+                raise_fault(c, e);
             return;
         }
         c->tick++;
@@ -90,7 +99,8 @@ static uint32_t code_breakpoints(const struct cpu *c)
     return hits;
 }
 
-/* One instruction, or one iteration of a repeated one, with every check. */
+/* One instruction, or with TF one iteration of a repeated one, with every
+ * check. */
 static void step(struct cpu *c)
 {
     uint32_t resume = c->flags & FLAG_RF;
@@ -119,24 +129,26 @@ static void step(struct cpu *c)
     const struct insn *i = &k->insns[0];
     c->flags &= ~(uint32_t)FLAG_RF;
     cpu_update_single(c);
-    c->limit = c->tick + 1;
+    if (trap)
+        c->limit = c->tick + 1;
     c->r[REG_RIP] += i->len;
     enum exc e = i->fn(c, i);
     if (e == EXC_NONE || e == EXC_DELIVERED) {
         c->tick++;
-        if (trap && e == EXC_NONE)
+        /* MOV SS and POP SS swallow their own trap (vol. 3A 6.8.3). */
+        if (trap && e == EXC_NONE && c->shadow != 2)
             c->debug_pending |= DR6_BS;
         return;
     }
     c->r[REG_RIP] -= i->len;
+    if (e == EXC_REP_BREAK) {
+        set_resume(c);
+        c->debug_pending |= trap ? DR6_BS : 0;
+        return;
+    }
     c->flags |= resume;
     cpu_update_single(c);
-    if (e == EXC_REP_BREAK) {
-        c->debug_pending |= trap ? DR6_BS : 0;
-        c->probe.rep_tick = c->tick;
-    } else {
-        raise_fault(c, e);
-    }
+    raise_fault(c, e);
 }
 
 /* A guest in single-step mode or behind STI or MOV SS. */
@@ -147,6 +159,8 @@ static bool run_single(struct cpu *c)
     if (c->limit == 0)
         return false;
     c->limit = limit;
+    /* At the limit they stay pending, as cpu_run() leaves them everywhere: the
+     * state at a tick must not depend on where a run ended. */
     if (c->tick < limit)
         take_events(c);
     return true;

@@ -343,21 +343,31 @@ enum exc op_pop_segment(struct cpu *c, const struct insn *i)
     return EXC_NONE;
 }
 
+/* Two reads: they fault and are checked for alignment one by one. */
+enum exc cpu_read_far_pointer(struct cpu *c, const struct insn *i,
+                              uint64_t *offset, uint16_t *selector)
+{
+    static const uint64_t mask[9] = {
+        [2] = 0xffff, [4] = 0xffffffff, [8] = UINT64_MAX};
+    uint64_t at = (insn_offset(c, i) + i->opsize) & mask[i->addr];
+    *offset = 0;
+    enum exc e = insn_read(c, i, offset, i->opsize);
+    return e ? e : cpu_read(c, i->seg, at, selector, sizeof *selector);
+}
+
 static enum exc load_far_pointer(struct cpu *c, const struct insn *i,
                                  enum seg seg)
 {
-    uint8_t bytes[10];
+    uint64_t offset;
+    uint16_t selector;
     struct segment s;
     if (i->form != FORM_RM)
         return cpu_fault(c, EXC_UD, 0);
-    enum exc e = insn_read(c, i, bytes, i->opsize + 2u);
+    enum exc e = cpu_read_far_pointer(c, i, &offset, &selector);
+    if (!e)
+        e = segment_prepare(c, seg, selector, &s);
     if (e)
         return e;
-    e = segment_prepare(c, seg, load_le16(bytes + i->opsize), &s);
-    if (e)
-        return e;
-    uint64_t offset = 0;
-    memcpy(&offset, bytes, i->opsize);
     reg_set(c, i->dst, offset, i->opsize);
     c->seg[seg] = s; /* LSS has no interrupt shadow (SDM vol. 2A LDS) */
     cpu_update_mode(c);

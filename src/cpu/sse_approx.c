@@ -7,6 +7,8 @@
 enum {
     SIGN = 1u << 31,
     INFINITE = 0x7f800000,
+    TINY_RESULT = 0x7e800000, /* 2^126: a reciprocal that is tiny reads as 0,
+                                 before rounding could make it normal */
     INDEFINITE = 0xffc00000,
     QUIET = 0x00400000,
     FRACTION = 0x007fffff
@@ -26,7 +28,7 @@ static uint32_t reciprocal(uint32_t x)
     uint32_t sign = x & SIGN, magnitude = x & ~(uint32_t)SIGN;
     if (magnitude > INFINITE)
         return x | QUIET;
-    if (magnitude == INFINITE)
+    if (magnitude >= TINY_RESULT) /* infinity too */
         return sign;
     if (magnitude <= FRACTION) /* denormals count as 0 */
         return sign | INFINITE;

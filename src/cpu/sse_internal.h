@@ -87,16 +87,23 @@ SSE_INLINE __m128i sse_value(const union xmm *u)
     return _mm_load_si128((const __m128i *)u);
 }
 
+/* Is the 16-byte memory operand misaligned? That is #GP(0) before its segment's
+ * limit and its canonical form are looked at. */
+SSE_INLINE bool sse_is_misaligned(const struct cpu *c, const struct insn *i)
+{
+    return (insn_offset(c, i) + c->ea_base[i->seg]) & 15;
+}
+
 /* The 16-byte memory operand; misaligned ones raise #GP(0) when `aligned`. */
 SSE_INLINE enum exc sse_load16(struct cpu *c, const struct insn *i,
                                bool aligned, __m128i *out)
 {
     uint64_t linear;
+    if (aligned && UNLIKELY(sse_is_misaligned(c, i)))
+        return cpu_fault(c, EXC_GP, 0);
     enum exc e = cpu_linear(c, i->seg, insn_offset(c, i), 16, false, &linear);
     if (UNLIKELY(e))
         return e;
-    if (aligned && UNLIKELY(linear & 15))
-        return cpu_fault(c, EXC_GP, 0);
     const void *hit = cpu_tlb_read_hit(c, linear, 16);
     if (LIKELY(hit != NULL)) {
         *out = _mm_loadu_si128(hit);
@@ -109,11 +116,11 @@ SSE_INLINE enum exc sse_store16(struct cpu *c, const struct insn *i,
                                 bool aligned, __m128i value)
 {
     uint64_t linear;
+    if (aligned && UNLIKELY(sse_is_misaligned(c, i)))
+        return cpu_fault(c, EXC_GP, 0);
     enum exc e = cpu_linear(c, i->seg, insn_offset(c, i), 16, true, &linear);
     if (UNLIKELY(e))
         return e;
-    if (aligned && UNLIKELY(linear & 15))
-        return cpu_fault(c, EXC_GP, 0);
     void *hit = cpu_tlb_write_hit(c, linear, 16);
     if (LIKELY(hit != NULL)) {
         _mm_storeu_si128(hit, value);

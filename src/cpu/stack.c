@@ -103,8 +103,9 @@ static enum exc as_stack_fault(struct cpu *c, const struct stack *s, enum exc e)
     return e == EXC_GP ? cpu_fault(c, EXC_SS, s->error) : e;
 }
 
-/* The frame wraps inside its segment: slot by slot, checked first. */
-static enum exc push_wrapped(struct cpu *c, const struct stack *s,
+/* Slot by slot, all checked first: the frame wraps inside its segment, or has a
+ * fault whose address is wanted. */
+static enum exc push_slots(struct cpu *c, const struct stack *s,
                              const uint64_t *values, unsigned count,
                              unsigned bytes)
 {
@@ -134,14 +135,17 @@ enum exc stack_push(struct cpu *c, struct stack *s, const uint64_t *values,
     uint64_t start = (s->sp - total) & s->mask, linear;
     enum exc e;
     if (total - 1 > s->mask - start) {
-        e = push_wrapped(c, s, values, count, bytes);
+        e = push_slots(c, s, values, count, bytes);
     } else {
         for (unsigned k = 0; k < count; k++)
             memcpy(frame + (count - 1 - k) * bytes, &values[k], bytes);
         e = stack_span(c, s, start, total, &linear);
         if (!e)
             e = mmu_write(&c->mmu, linear, frame, total, stack_access(s));
-        e = as_stack_fault(c, s, e);
+        if (e == EXC_PF) /* CR2 names the slot that is pushed first */
+            e = push_slots(c, s, values, count, bytes);
+        else
+            e = as_stack_fault(c, s, e);
     }
     if (!e)
         s->sp = (s->sp & ~s->mask) | start;

@@ -164,7 +164,7 @@ enum exc far_gate_code(struct cpu *c, uint16_t selector, uint64_t offset,
                        struct segment *code, unsigned *cpl);
 /* Code segment to return to: #GP, #NP; gives the segment; its RPL is the new
  * CPL. */
-enum exc far_return_code(struct cpu *c, uint16_t selector, uint64_t offset,
+enum exc far_return_code(struct cpu *c, uint16_t selector,
                          struct segment *code);
 enum exc far_return_stack(struct cpu *c, uint16_t selector,
                           const struct segment *code, struct segment *ss);
@@ -236,5 +236,9 @@ static inline enum exc cpu_gp0(struct cpu *c)
 {
     return cpu_fault(c, EXC_GP, 0);
 }
+
+/* The offset and selector of a far pointer in memory (m16:16, :32, :64). */
+enum exc cpu_read_far_pointer(struct cpu *c, const struct insn *i,
+                              uint64_t *offset, uint16_t *selector);
 
 #endif

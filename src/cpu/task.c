@@ -146,13 +146,34 @@ static enum exc probe_old(struct cpu *c)
                            ACCESS_WRITE | ACCESS_SYSTEM);
 }
 
-static enum exc mark_old(struct cpu *c, enum task_cause cause)
+static enum exc probe_type(struct cpu *c, const struct descriptor *d)
 {
-    struct descriptor d;
-    if (cause != TASK_JMP && cause != TASK_IRET)
-        return EXC_NONE;
-    enum exc e = descriptor_fetch(c, c->tr.selector, EXC_TS, &d);
-    return e ? e : descriptor_set_busy(c, &d, false);
+    enum exc e = mmu_probe_write(&c->mmu, table_address(c, d->vaddr + 5), 1,
+                                 ACCESS_WRITE | ACCESS_SYSTEM);
+    return e == EXC_GP ? cpu_gp0(c) : e;
+}
+
+/* Busy bits, after a proof that both descriptors can be written: the new task
+ * becomes busy unless it is returned to, the old one is busy no more when it is
+ * left for good. */
+static enum exc mark_busy(struct cpu *c, struct descriptor *d,
+                          enum task_cause cause)
+{
+    struct descriptor old;
+    bool leaves = cause == TASK_JMP || cause == TASK_IRET;
+    enum exc e = EXC_NONE;
+    if (leaves) {
+        e = descriptor_fetch(c, c->tr.selector, EXC_TS, &old);
+        if (!e)
+            e = probe_type(c, &old);
+    }
+    if (!e && cause != TASK_IRET)
+        e = probe_type(c, d);
+    if (!e && leaves)
+        e = descriptor_set_busy(c, &old, false);
+    if (!e && cause != TASK_IRET)
+        e = descriptor_set_busy(c, d, true);
+    return e;
 }
 
 /* Segments of the new task. They are checked in its own context: any fault from
@@ -301,10 +322,8 @@ enum exc task_switch(struct cpu *c, struct descriptor *d, enum task_cause cause,
     if (!e && is_nested)
         e = mmu_probe_write(&c->mmu, (uint32_t)tr.base, 2,
                             ACCESS_WRITE | ACCESS_SYSTEM);
-    if (!e && cause != TASK_IRET)
-        e = descriptor_set_busy(c, d, true);
     if (!e)
-        e = mark_old(c, cause);
+        e = mark_busy(c, d, cause);
     if (e)
         return e;
 

@@ -257,6 +257,8 @@ static void answer(struct ide_drive *d)
 {
     d->remaining = 1;
     d->block_units = 1;
+    d->buf_at = 0;
+    d->buf_end = SECTOR;
     drive_wait(d, PHASE_READ_WAIT, COMMAND_NS);
 }
 

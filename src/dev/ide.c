@@ -135,6 +135,9 @@ void drive_present(struct ide_drive *d, enum drive_phase phase, uint32_t bytes,
     d->phase = (uint8_t)phase;
     d->buf_at = 0;
     d->buf_end = bytes;
+    /* [0, buf_end) is state: what the host has yet to write is nothing old. */
+    if (phase == PHASE_WRITE_DATA || phase == PHASE_PACKET)
+        memset(d->buffer, 0, bytes);
     d->status = ATA_DRDY | ATA_DSC | ATA_DRQ;
     if (interrupt)
         drive_set_intrq(d, true);
@@ -670,6 +673,7 @@ static bool drive_load(struct ide_drive *d, struct reader *r, struct error *err)
                          d->channel, d->slave);
     }
     reader_bytes(r, d->buffer, d->buf_end);
+    memset(d->buffer + d->buf_end, 0, IDE_BUFFER - d->buf_end);
     return reader_ok(r, "ide drive buffer", err);
 }
 

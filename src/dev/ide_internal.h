@@ -86,7 +86,7 @@ struct ide_drive {
     uint32_t unit_bytes; /* 0: reply in the buffer; 2048 or 2352: medium */
     uint8_t raw_flags;   /* READ CD byte 9 */
 
-    uint8_t buffer[IDE_BUFFER]; /* saved: [buf_at, buf_end) */
+    uint8_t buffer[IDE_BUFFER]; /* saved: [0, buf_end) */
 };
 
 enum attention { ATTENTION_NONE, ATTENTION_REMOVED, ATTENTION_CHANGED };

@@ -370,6 +370,19 @@ prot_init:
     movl $label, resume_ip; movl %esp, resume_sp; movl $-1, got_vec
 #define CAUGHT32(vec, err) \
     EXPECT32(got_vec, vec); EXPECT32(got_err, err); movl $0, resume_ip
+/* A 32-bit interrupt gate to label, whatever its address below 64 KiB. */
+#define SET_GATE32(vector, label) \
+    movl $((SEL_CODE32 << 16) | AT(label)), idt + (vector) * 8; \
+    movl $0x8e00, idt + (vector) * 8 + 4
+
+/* Both PICs: vectors from 0x20, everything masked. */
+#define PIC_INIT \
+    movb $0x11, %al; outb %al, $0x20; outb %al, $0xa0; \
+    movb $0x20, %al; outb %al, $0x21; movb $0x28, %al; outb %al, $0xa1; \
+    movb $4, %al; outb %al, $0x21; movb $2, %al; outb %al, $0xa1; \
+    movb $1, %al; outb %al, $0x21; outb %al, $0xa1; \
+    movb $0xff, %al; outb %al, $0x21; outb %al, $0xa1
+
 /* Continue at label in ring 3, with a stack of its own. */
 #define USER32(label) \
     pushl $SEL_UDATA; pushl $STACK_USER; pushfl; pushl $SEL_UCODE; \

@@ -1,0 +1,62 @@
+/* A bounded sample of the host-CPU oracle; tests/oracle runs as long as asked.
+ */
+#include "tests/lib_oracle.h"
+
+#include "cpu/decode.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+enum { SEED = 20240607, CASES = 40000 };
+
+static void tier_0_agrees_with_the_host_cpu(void **state)
+{
+    struct oracle_options o = {.cases = CASES,
+                               .seed = SEED,
+                               .wish = {{true, true, true}, -1},
+                               .max_reports = 20};
+    struct oracle_totals totals;
+    (void)state;
+    print_message("oracle: seed %d\n", SEED);
+    bool agrees = oracle_run(&o, stdout, &totals);
+    if (totals.is_unavailable)
+        skip();
+    assert_true(agrees);
+    assert_true(totals.cases >= CASES);
+    assert_int_equal(totals.mismatches, 0);
+    /* With this many cases nearly every form is drawn. */
+    assert_true(totals.forms_tried > totals.forms * 9 / 10);
+}
+
+/* A row that no encoding reaches would never be tested. */
+static void every_claimed_mnemonic_has_a_form(void **state)
+{
+    static bool seen[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+    struct oracle_forms f;
+    unsigned missing = 0;
+    (void)state;
+    assert_true(oracle_forms_init(&f));
+    for (uint32_t k = 0; k < f.count; k++)
+        seen[f.list[k].mnemonic] = true;
+    for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
+        bool claimed = insn_rule(m) || insn_string_rule(m);
+        if (!claimed || seen[m] || oracle_skips(m))
+            continue;
+        print_message("no form of %s\n",
+                      ZydisMnemonicGetString((ZydisMnemonic)m));
+        missing++;
+    }
+    oracle_forms_fini(&f);
+    assert_int_equal(missing, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_claimed_mnemonic_has_a_form),
+        cmocka_unit_test(tier_0_agrees_with_the_host_cpu),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
