@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <zstd.h>
 
 struct check {
     struct session *session;
@@ -17,6 +18,7 @@ struct check {
     uint64_t last_insns;
     uint32_t last_events_before;
     uint64_t refs; /* page names in snapshots */
+    ZSTD_DCtx *unzip; /* owned */
 };
 
 typedef bool check_fn(struct check *c, const struct store_bytes *k,
@@ -146,7 +148,7 @@ static bool check_page(struct check *c, const struct store_bytes *k,
         return error_set(c->err, ERR_INPUT,
                          "%s: pages: expected a key of %d bytes, found %zu",
                          c->where, PAGE_HASH_BYTES, k->bytes);
-    if (!snapshot_page_unpack(k->data, v, page, c->where, c->err))
+    if (!snapshot_page_unpack(c->unzip, k->data, v, page, c->where, c->err))
         return false;
     c->report->pages++;
     c->report->page_bytes += sizeof page;
@@ -227,7 +229,10 @@ bool session_check(const char *path, struct check_report *report,
     *report = (struct check_report){0};
     if (!session_open(path, &c.session, err))
         return false;
-    bool ok = walk(&c, STORE_META, check_meta) &&
+    c.unzip = ZSTD_createDCtx();
+    bool ok = c.unzip ||
+              error_set(err, ERR_NOMEM, "%s: out of memory", path);
+    ok = ok && walk(&c, STORE_META, check_meta) &&
               walk(&c, STORE_EVENTS, check_event) &&
               walk(&c, STORE_DIGESTS, check_digest) &&
               walk(&c, STORE_OUTPUT, check_output) && check_counts(&c);
@@ -242,6 +247,7 @@ bool session_check(const char *path, struct check_report *report,
     report->sealed = c.session->sealed;
     if (ok && report->torn)
         session_warning(c.session, report->warning, sizeof report->warning);
+    (void)ZSTD_freeDCtx(c.unzip);
     session_close(c.session);
     return ok;
 }

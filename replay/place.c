@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 struct place_keeper {
     struct store *store;     /* borrowed */
     struct machine *machine; /* borrowed */
+    ZSTD_DCtx *unzip;        /* owned */
     struct page_pool pool;
     /* What the machine held when its changes were last forgotten. */
     struct page_map list[SNAPSHOT_LISTS];
@@ -52,7 +54,8 @@ struct place_keeper *place_keeper_new(struct store *s, struct machine *m,
                                       struct error *err)
 {
     struct place_keeper *k = calloc(1, sizeof *k);
-    if (!k) {
+    if (!k || !(k->unzip = ZSTD_createDCtx())) {
+        free(k);
         error_set(err, ERR_NOMEM, "%s: out of memory", store_path(s));
         return NULL;
     }
@@ -71,6 +74,7 @@ void place_keeper_free(struct place_keeper *k)
         return;
     clear_lists(k->list);
     clear_lists(k->found);
+    (void)ZSTD_freeDCtx(k->unzip);
     free(k);
 }
 
@@ -295,7 +299,8 @@ static bool contents(struct visit *v, const struct page *p,
 {
     *out = p ? (p->data ? p->data : v->data) : NULL;
     return !p || p->data ||
-           snapshot_page(v->k->store, p->hash, v->data, v->err);
+           snapshot_page(v->k->store, v->k->unzip, p->hash, v->data,
+                         v->err);
 }
 
 static bool out_of_range(const struct visit *v, uint32_t number,

@@ -320,7 +320,8 @@ bool snapshot_merge(const struct snapshot *older, const struct snapshot *newer,
 /* ---- pages ------------------------------------------------------------------
  */
 
-bool snapshot_page_unpack(const uint8_t hash[PAGE_HASH_BYTES],
+bool snapshot_page_unpack(ZSTD_DCtx *unzip,
+                          const uint8_t hash[PAGE_HASH_BYTES],
                           const struct store_bytes *v, uint8_t *out,
                           const char *where, struct error *err)
 {
@@ -331,9 +332,9 @@ bool snapshot_page_unpack(const uint8_t hash[PAGE_HASH_BYTES],
                          "%s: page %016llx: claims %u bytes, expected %d",
                          where, (unsigned long long)load_be64(hash), raw_bytes,
                          PAGE_DATA_BYTES);
-    size_t bytes = ZSTD_decompress(out, raw_bytes,
-                                   (const uint8_t *)v->data + RAW_LENGTH_BYTES,
-                                   v->bytes - RAW_LENGTH_BYTES);
+    size_t bytes = ZSTD_decompressDCtx(
+        unzip, out, raw_bytes, (const uint8_t *)v->data + RAW_LENGTH_BYTES,
+        v->bytes - RAW_LENGTH_BYTES);
     if (ZSTD_isError(bytes) || bytes != raw_bytes)
         return error_set(err, ERR_INPUT,
                          "%s: page %016llx does not decompress to %u bytes",
@@ -346,13 +347,15 @@ bool snapshot_page_unpack(const uint8_t hash[PAGE_HASH_BYTES],
     return true;
 }
 
-bool snapshot_page(struct store *s, const uint8_t hash[PAGE_HASH_BYTES],
-                   uint8_t *out, struct error *err)
+bool snapshot_page(struct store *s, ZSTD_DCtx *unzip,
+                   const uint8_t hash[PAGE_HASH_BYTES], uint8_t *out,
+                   struct error *err)
 {
     struct store_bytes v;
     switch (store_get(s, STORE_PAGES, hash, PAGE_HASH_BYTES, &v, err)) {
     case STORE_FOUND:
-        return snapshot_page_unpack(hash, &v, out, store_path(s), err);
+        return snapshot_page_unpack(unzip, hash, &v, out, store_path(s),
+                                    err);
     case STORE_NONE:
         return error_set(err, ERR_INPUT,
                          "%s: damaged: a snapshot names page %016llx, which "

@@ -87,11 +87,15 @@ bool snapshot_hash_is_none(const uint8_t hash[PAGE_HASH_BYTES]);
 bool snapshot_is_zero(const uint8_t *page); /* PAGE_DATA_BYTES of it */
 
 /* The contents of one page record; out holds PAGE_DATA_BYTES. Verifies
- * decompression and content hash. */
-bool snapshot_page(struct store *s, const uint8_t hash[PAGE_HASH_BYTES],
-                   uint8_t *out, struct error *err);
+ * decompression and content hash. unzip is working memory that the caller
+ * keeps: making it takes longer than using it. */
+struct ZSTD_DCtx_s;
+bool snapshot_page(struct store *s, struct ZSTD_DCtx_s *unzip,
+                   const uint8_t hash[PAGE_HASH_BYTES], uint8_t *out,
+                   struct error *err);
 /* The same for a value already read. */
-bool snapshot_page_unpack(const uint8_t hash[PAGE_HASH_BYTES],
+bool snapshot_page_unpack(struct ZSTD_DCtx_s *unzip,
+                          const uint8_t hash[PAGE_HASH_BYTES],
                           const struct store_bytes *v, uint8_t *out,
                           const char *where, struct error *err);
 

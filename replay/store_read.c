@@ -19,28 +19,29 @@ static void key_text(enum store_db db, const MDB_val *k, char *text,
     }
 }
 
+static enum store_found damaged(const struct store *s, enum store_db db,
+                                const MDB_val *k, const char *how,
+                                struct error *err)
+{
+    char name[2 * STORE_KEY_MAX + 4];
+    key_text(db, k, name, sizeof name);
+    error_set(err, ERR_INPUT, "%s: damaged: record %s of %s %s", s->path, name,
+              store_db_name(db), how);
+    return STORE_BAD;
+}
+
 static enum store_found take(const struct store *s, enum store_db db,
                              const MDB_val *k, const MDB_val *v,
                              struct store_bytes *value, struct error *err)
 {
-    char name[2 * STORE_KEY_MAX + 4];
     unsigned sum_bytes = store_sum_bytes(db);
-    key_text(db, k, name, sizeof name);
-    if (v->mv_size < sum_bytes) {
-        error_set(err, ERR_INPUT,
-                  "%s: damaged: record %s of %s is shorter than its checksum",
-                  s->path, name, store_db_name(db));
-        return STORE_BAD;
-    }
+    if (v->mv_size < sum_bytes)
+        return damaged(s, db, k, "is shorter than its checksum", err);
     size_t bytes = v->mv_size - sum_bytes;
     uint8_t sum[8];
     store_le64(sum, store_sum(db, k->mv_data, k->mv_size, v->mv_data, bytes));
-    if (memcmp(sum, (const uint8_t *)v->mv_data + bytes, sum_bytes) != 0) {
-        error_set(err, ERR_INPUT,
-                  "%s: damaged: record %s of %s does not match its checksum",
-                  s->path, name, store_db_name(db));
-        return STORE_BAD;
-    }
+    if (memcmp(sum, (const uint8_t *)v->mv_data + bytes, sum_bytes) != 0)
+        return damaged(s, db, k, "does not match its checksum", err);
     *value = (struct store_bytes){v->mv_data, bytes};
     return STORE_FOUND;
 }
