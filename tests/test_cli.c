@@ -31,7 +31,8 @@ enum {
 };
 
 static const char *const commands[] = {"run",    "record", "replay",    "info",
-                                       "events", "check",  "screenshot"};
+                                       "events", "check",  "screenshot",
+                                       "debug"};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 struct fixture {

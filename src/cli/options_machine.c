@@ -34,9 +34,8 @@ static bool number(const char *option, const char *v, uint64_t limit,
     return bad(option, "a whole number above 0", v, err);
 }
 
-/* 512, 512M, 2G, 65536K: MiB without a unit. */
-static bool size(const char *option, const char *v, uint64_t *bytes,
-                 struct error *err)
+bool size_parse(const char *option, const char *v, uint64_t *bytes,
+                struct error *err)
 {
     char *end;
     unsigned shift = 20;
@@ -127,7 +126,7 @@ static bool date(const char *v, int64_t *seconds)
 
 static bool take_mem(struct cli_options *o, const char *v, struct error *err)
 {
-    return size("mem", v, &o->config.mem_bytes, err);
+    return size_parse("mem", v, &o->config.mem_bytes, err);
 }
 
 static bool take_mhz(struct cli_options *o, const char *v, struct error *err)

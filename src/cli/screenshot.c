@@ -9,13 +9,6 @@ static bool take_at(struct cli_options *o, const char *v, struct error *err)
     return tick_option_parse(&o->at, "at", v, err);
 }
 
-static bool take_output(struct cli_options *o, const char *v, struct error *err)
-{
-    (void)err;
-    o->output = v;
-    return true;
-}
-
 static const struct option_row screenshot_options[] = {
     {"at", 0, "TICK", "the tick, or guest time like 2.5s", take_at},
     {"output", 'o', "FILE", "the PNG file to write", take_output},
