@@ -316,7 +316,7 @@ static bool take_jit_cache(struct cli_options *o, const char *v,
                            struct error *err)
 {
     uint64_t bytes;
-    if (!size("jit-cache", v, &bytes, err))
+    if (!size_parse("jit-cache", v, &bytes, err))
         return false;
     if (bytes < 1 << 20 || bytes > 512 << 20)
         return bad("jit-cache", "a size from 1M to 512M", v, err);
@@ -403,8 +403,8 @@ const struct option_row machine_options[] = {
 };
 
 const struct option_row engine_options[] = {
-    {"engine", 0, "auto|interp|tier1",
-     "how guest code runs: interp interprets, tier1 also compiles what runs "
+    {"engine", 0, "NAME",
+     "interp interprets guest code, tier1 also compiles what runs "
      "often, auto (default) is the fastest; the guest cannot tell",
      take_engine},
     {"jit-threshold", 0, "N",
