@@ -1,6 +1,6 @@
 /* The lockstep of the tiers as a program: tests/jit_lockstep --seconds N
- * [--seed S] [--count N] [--stop N] [--verbose]. Seeds are tried from S on. Exit
- * status 1 when the tiers differ. */
+ * [--seed S] [--count N] [--stop N] [--verbose]. Seeds are tried from S on.
+ * Exit status 1 when the tiers differ. */
 #include "tests/lib_jitpair.h"
 
 #include <getopt.h>

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "cpu/blocks.h"
 #include "cpu/model.h"
+#include "jit/jit_internal.h"
 #include "mem/phys.h"
 
 #include <stdlib.h>
@@ -17,6 +18,8 @@ enum {
 struct plan {
     struct jit_options jit;
     unsigned tlb, blocks[2]; /* stress limits; 0: none */
+    unsigned other_host;     /* bits: pretend that host flags are no use for
+                                logic, shifts, multiplies, bit tests */
     unsigned slice_shape;
     unsigned budget; /* ticks */
 };
@@ -31,7 +34,8 @@ struct pair {
     uint8_t digest[2][16];
 };
 
-/* ---- devices: everything is a function of tick and accesses ------------------- */
+/* ---- devices: everything is a function of tick and accesses
+ * ------------------- */
 
 static uint64_t mix(uint64_t h, uint64_t v)
 {
@@ -106,7 +110,8 @@ static void note_fault(void *context, const char *text)
     (void)text;
 }
 
-/* ---- life ------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------ */
 
 static const struct mmio_ops mmio = {.read = mmio_read, .write = mmio_write};
 
@@ -149,17 +154,18 @@ static void side_fini(struct jp_side *s)
 
 static struct plan make_plan(struct oracle_random *r)
 {
-    static const uint32_t caches[] = {4 << 10,  20000,    256 << 10,
-                                      1 << 20,  4 << 20,  16 << 20};
+    static const uint32_t caches[] = {4 << 10, 20000,   256 << 10,
+                                      1 << 20, 4 << 20, 16 << 20};
     static const uint8_t thresholds[] = {1, 1, 1, 2, 3, 10};
     static const uint16_t budgets[] = {3000, 10000, 10000, 30000};
     struct plan p = {.jit = {.cache_bytes = caches[oracle_below(r, 6)],
-                             .tier1_threshold =
-                                 thresholds[oracle_below(r, 6)]},
+                             .tier1_threshold = thresholds[oracle_below(r, 6)]},
                      .slice_shape = (oracle_below(r, 16) + 3) / 5,
                      .budget = budgets[oracle_below(r, 4)]};
     if (oracle_below(r, 8) == 0)
         p.tlb = 1;
+    if (oracle_below(r, 5) == 0)
+        p.other_host = oracle_below(r, 16);
     for (unsigned n = 0; n < 2; n++)
         if (oracle_below(r, 6) == 0)
             p.blocks[n] = 1 + oracle_below(r, 4);
@@ -178,8 +184,15 @@ static bool pair_start(struct pair *p, struct error *err)
     }
     if (p->plan.tlb)
         mmu_limit_entries(&p->side[1].cpu.mmu, p->plan.tlb);
-    p->side[1].jit = jit_new(&p->side[1].cpu, &p->plan.jit, err);
-    return p->side[1].jit != NULL;
+    struct jit *j = jit_new(&p->side[1].cpu, &p->plan.jit, err);
+    p->side[1].jit = j;
+    if (!j)
+        return false;
+    j->host.logic &= !(p->plan.other_host & 1);
+    j->host.shifts &= !(p->plan.other_host & 2);
+    j->host.multiplies &= !(p->plan.other_host & 4);
+    j->host.bit_tests &= !(p->plan.other_host & 8);
+    return true;
 }
 
 static bool pair_init(struct pair *p, uint64_t seed,
@@ -201,7 +214,8 @@ static void pair_fini(struct pair *p)
     }
 }
 
-/* ---- slices ------------------------------------------------------------------------ */
+/* ---- slices
+ * ------------------------------------------------------------------------ */
 
 static void side_run(struct jp_side *s, uint64_t until)
 {
@@ -220,9 +234,29 @@ static unsigned slice_length(struct pair *p)
     return 1 + oracle_below(&p->r, n);
 }
 
+/* DMA into code, or into the entry of a code page. */
+static void transfer(struct pair *p)
+{
+    const struct jp_scene *s = &p->scene;
+    unsigned space = oracle_below(&p->r, 2), page = oracle_below(&p->r, 8);
+    uint64_t at = JP_CODE + oracle_below(&p->r, JP_CODE_BYTES);
+    uint8_t bytes[8] = {0x90};
+    unsigned n = 1;
+    if (s->code_entries[space] && oracle_below(&p->r, 2)) {
+        n = s->mode == JP_PAGED32 ? 4 : 8;
+        at = s->code_entries[space] + page * n;
+        phys_dma_read(p->side[0].phys, at, bytes, n);
+        bytes[1] = (uint8_t)((bytes[1] & 0x0f) | oracle_below(&p->r, 8) << 4);
+    }
+    for (unsigned k = 0; k < 2; k++)
+        phys_dma_write(p->side[k].phys, at, bytes, n);
+}
+
 /* What the board does between slices, the same on both sides. */
 static void disturb(struct pair *p)
 {
+    if (oracle_below(&p->r, 12) == 0)
+        transfer(p);
     bool intr = oracle_below(&p->r, 6) == 0, nmi = oracle_below(&p->r, 50) == 0;
     for (unsigned n = 0; n < 2; n++) {
         struct cpu *c = &p->side[n].cpu;
@@ -302,7 +336,8 @@ static bool run_slices(struct pair *p, uint64_t stop, unsigned ticks)
     }
 }
 
-/* ---- reports ----------------------------------------------------------------------- */
+/* ---- reports
+ * ----------------------------------------------------------------------- */
 
 static void disassemble(struct cpu *c, FILE *out)
 {
@@ -358,11 +393,11 @@ static void print_pair(const struct pair *p, FILE *out)
     const struct jp_scene *s = &p->scene;
     fprintf(out,
             "seed %llu: %s mode, CPL %u, %u ticks, cache %llu KiB, "
-            "threshold %u, TLB %u, blocks %u/%u, slices %u\n",
+            "threshold %u, TLB %u, blocks %u/%u, host %x, slices %u\n",
             (unsigned long long)s->seed, names[s->mode], s->user ? 3 : 0,
             p->plan.budget, (unsigned long long)p->plan.jit.cache_bytes >> 10,
             p->plan.jit.tier1_threshold, p->plan.tlb, p->plan.blocks[0],
-            p->plan.blocks[1], p->plan.slice_shape);
+            p->plan.blocks[1], p->plan.other_host, p->plan.slice_shape);
 }
 
 /* Tier 0's instructions of the last `ticks` of the slice, one at a time. */
@@ -392,8 +427,8 @@ static unsigned narrow(uint64_t seed, const struct oracle_forms *forms,
     struct pair *p = malloc(sizeof *p);
     unsigned ticks = 1;
     for (; p && ticks <= length; ticks++) {
-        bool ok = pair_init(p, seed, forms, NULL) &&
-                  run_slices(p, slice, ticks);
+        bool ok =
+            pair_init(p, seed, forms, NULL) && run_slices(p, slice, ticks);
         if (!ok) {
             fprintf(out, "first seen %u ticks into slice %llu:\n", ticks,
                     (unsigned long long)slice);
@@ -407,8 +442,7 @@ static unsigned narrow(uint64_t seed, const struct oracle_forms *forms,
     return ticks < length ? ticks : length;
 }
 
-static void report(struct pair *p, const struct oracle_forms *forms,
-                   FILE *out)
+static void report(struct pair *p, const struct oracle_forms *forms, FILE *out)
 {
     uint64_t seed = p->scene.seed, slice = p->slice, before = p->before;
     unsigned length = (unsigned)(p->side[0].cpu.tick - before) + 1;
@@ -455,7 +489,8 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     return ok;
 }
 
-/* ---- code of the caller's --------------------------------------------------------- */
+/* ---- code of the caller's
+ * --------------------------------------------------------- */
 
 static void put_code(struct jp_scene *s, const char *code, unsigned bytes)
 {
@@ -480,10 +515,10 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape,
     p->scene.high = 0;
     put_code(&p->scene, code, bytes);
     p->r.seed = 1 + shape;
-    p->plan = (struct plan){
-        .jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
-        .slice_shape = shape,
-        .budget = 400};
+    p->plan =
+        (struct plan){.jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
+                      .slice_shape = shape,
+                      .budget = 400};
     bool ok = pair_start(p, &err);
     if (!ok)
         fprintf(out, "%s\n", err.text);

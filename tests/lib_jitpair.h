@@ -9,7 +9,8 @@
 #include "jit/jit.h"
 
 /* ---- the scene: memory, tables and registers that a seed gives
- * (lib_jitpair_scene.c) ------------------------------------------------------ */
+ * (lib_jitpair_scene.c) ------------------------------------------------------
+ */
 
 /* Physical addresses; the first pages are mapped one to one for CPL 0. */
 enum {
@@ -65,13 +66,15 @@ struct jp_scene {
     uint64_t seed;
     enum jp_mode mode;
     bool user;
-    bool is64;     /* the code is 64-bit code */
-    bool can_idle; /* HLT may occur */
+    bool is64;                  /* the code is 64-bit code */
+    bool can_idle;              /* HLT may occur */
     uint64_t code, data, stack; /* linear windows */
     uint64_t high;              /* second window on the code, or 0 */
-    uint64_t table;   /* linear address of page-table entries of the windows,
-                         writable by the code; 0: none */
+    uint64_t table;    /* linear address of page-table entries of the windows,
+                          writable by the code; 0: none */
     uint64_t roots[2]; /* CR3 values */
+    uint32_t code_entries[2]; /* of the code window in each space, physical;
+                                 0: no paging */
     uint64_t entries[JP_ENTRY_COUNT];
     uint8_t ram[JP_RAM];
     struct oracle_random r;
@@ -85,12 +88,14 @@ void jp_scene_in(struct jp_scene *s, uint64_t seed, enum jp_mode mode,
 /* Registers and control state of the start. */
 void jp_registers(const struct jp_scene *s, struct cpu *c);
 
-/* ---- random code (lib_jitpair_code.c) ----------------------------------------- */
+/* ---- random code (lib_jitpair_code.c)
+ * ----------------------------------------- */
 
 /* Fill the code frames and the entries. */
 void jp_code(struct jp_scene *s, const struct oracle_forms *forms);
 
-/* ---- the pair (lib_jitpair.c) ------------------------------------------------- */
+/* ---- the pair (lib_jitpair.c)
+ * ------------------------------------------------- */
 
 struct jp_side {
     struct phys *phys;
@@ -105,8 +110,8 @@ struct jp_totals {
     uint64_t compiled, links, flushes;
 };
 
-/* Run these instructions in a loop in every mode of `modes` (bits), at CPL 0 and
- * 3, in one slice and in many. */
+/* Run these instructions in a loop in every mode of `modes` (bits), at CPL 0
+ * and 3, in one slice and in many. */
 bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out);
 
 /* Run the guest of this seed. False when the sides differ: then it prints the

@@ -52,7 +52,8 @@ static void put(struct gen *g, const char *bytes, unsigned n)
 }
 #define PUT(g, bytes) put(g, bytes, sizeof(bytes) - 1)
 
-/* ---- addresses ------------------------------------------------------------------- */
+/* ---- addresses
+ * ------------------------------------------------------------------- */
 
 static uint64_t data_address(struct gen *g)
 {
@@ -118,7 +119,8 @@ static void absolute(struct gen *g, unsigned digit, uint64_t address)
     u32(g, address);
 }
 
-/* ---- instructions from the catalogue of forms -------------------------------------- */
+/* ---- instructions from the catalogue of forms
+ * -------------------------------------- */
 
 /* What the JIT has rules for (not SSE): opcodes of one and two bytes. */
 static bool is_favourite(const struct oracle_form *t)
@@ -174,7 +176,8 @@ static const struct oracle_form *choose_form(struct gen *g)
     for (;;) {
         const struct oracle_form *t =
             &g->forms->list[below(g, g->forms->count)];
-        if (t->mode != (g->s->is64 ? ORACLE_64 : ORACLE_32) || t->cls == CLASS_BRANCH)
+        if (t->mode != (g->s->is64 ? ORACLE_64 : ORACLE_32) ||
+            t->cls == CLASS_BRANCH)
             continue;
         if (t->cls == CLASS_STOP && !one_in(g, 24))
             continue;
@@ -243,7 +246,7 @@ static unsigned put_memory(struct gen *g, unsigned reg, uint8_t *b,
         b[n++] = (uint8_t)oracle_random(g->r);
     if (mod == 2) /* small displacements leave pointers useful */
         store_le32(b + n, one_in(g, 2) ? below(g, 4096)
-                                       : (uint32_t)-(int32_t)below(g, 4096));
+                                       : (uint32_t) - (int32_t)below(g, 4096));
     return n;
 }
 
@@ -265,7 +268,8 @@ static bool try_form(struct gen *g, const struct oracle_form *t, uint8_t *b,
         else
             (void)put_memory(g, reg, b + n, &direct, &relative);
     }
-    const ZydisDecoder *d = &g->forms->decoder[g->s->is64 ? ORACLE_64 : ORACLE_32];
+    const ZydisDecoder *d =
+        &g->forms->decoder[g->s->is64 ? ORACLE_64 : ORACLE_32];
     if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(d, b, 15, zi, ops)))
         return one_in(g, 400);
     if (direct && zi->raw.disp.size == 32) {
@@ -317,7 +321,8 @@ static void gen_form(struct gen *g)
     }
 }
 
-/* ---- branches ------------------------------------------------------------------------ */
+/* ---- branches
+ * ------------------------------------------------------------------------ */
 
 static void displacement(struct gen *g, bool is_short)
 {
@@ -364,8 +369,8 @@ static void gen_relative(struct gen *g)
 
 static uint64_t branch_target(struct gen *g)
 {
-    static const uint64_t odd[] = {0x7ffffffffffc, 0x800000000000,
-                                   0xfffffffe,     0x1000,
+    static const uint64_t odd[] = {0x7ffffffffffc,     0x800000000000,
+                                   0xfffffffe,         0x1000,
                                    0xffffffff80400000, 0x12345678};
     if (one_in(g, 16))
         return odd[below(g, 6)];
@@ -441,7 +446,8 @@ static void gen_far(struct gen *g)
     u8(g, 0xcb);
 }
 
-/* ---- stores into code and page tables --------------------------------------------------- */
+/* ---- stores into code and page tables
+ * --------------------------------------------------- */
 
 static void store_imm(struct gen *g, uint64_t at, uint64_t value,
                       unsigned bytes)
@@ -492,9 +498,9 @@ static void gen_table_store(struct gen *g)
     const struct jp_scene *s = g->s;
     unsigned wide = s->mode == JP_PAGED32 ? 4 : 8;
     bool is_code = one_in(g, 2);
-    uint64_t linear = is_code ? s->code + below(g, 8) * (uint64_t)PAGE_BYTES
-                              : s->data + below(g, JP_DATA_WINDOW) *
-                                              (uint64_t)PAGE_BYTES;
+    uint64_t linear =
+        is_code ? s->code + below(g, 8) * (uint64_t)PAGE_BYTES
+                : s->data + below(g, JP_DATA_WINDOW) * (uint64_t)PAGE_BYTES;
     uint64_t at = s->table + ((linear - s->code) >> 12) * wide;
     uint64_t frame = is_code ? JP_CODE + below(g, 8) * (uint64_t)PAGE_BYTES
                              : JP_DATA + below(g, 8) * (uint64_t)PAGE_BYTES;
@@ -513,16 +519,17 @@ static void gen_table_store(struct gen *g)
     }
 }
 
-/* ---- system instructions ------------------------------------------------------------------ */
+/* ---- system instructions
+ * ------------------------------------------------------------------ */
 
 static void gen_flags(struct gen *g)
 {
-    u8(g, 0x9c);                                 /* PUSHF */
-    if (one_in(g, 2)) {                          /* OR byte [rSP + 1], ... */
+    u8(g, 0x9c);        /* PUSHF */
+    if (one_in(g, 2)) { /* OR byte [rSP + 1], ... */
         static const uint8_t bits[] = {1, 2, 4, 1};
         PUT(g, "\x80\x4c\x24\x01");
         u8(g, bits[below(g, 4)]);
-    } else {                                     /* AND */
+    } else { /* AND */
         PUT(g, "\x80\x64\x24\x01");
         u8(g, one_in(g, 2) ? 0xfa : 0xfe);
     }
@@ -531,10 +538,15 @@ static void gen_flags(struct gen *g)
 
 static void gen_segment(struct gen *g)
 {
-    static const uint8_t selectors[] = {
-        JP_SEL_USER_DATA | 3, JP_SEL_USER_DATA | 3, JP_SEL_SMALL | 3,
-        JP_SEL_BASED | 3,     JP_SEL_RO | 3,        JP_SEL_DATA,
-        0,                    JP_SEL_USER32 | 3,    JP_SEL_EXECUTE | 3};
+    static const uint8_t selectors[] = {JP_SEL_USER_DATA | 3,
+                                        JP_SEL_USER_DATA | 3,
+                                        JP_SEL_SMALL | 3,
+                                        JP_SEL_BASED | 3,
+                                        JP_SEL_RO | 3,
+                                        JP_SEL_DATA,
+                                        0,
+                                        JP_SEL_USER32 | 3,
+                                        JP_SEL_EXECUTE | 3};
     static const uint8_t segs[] = {SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS};
     unsigned seg = segs[below(g, 5)];
     unsigned selector = selectors[below(g, 9)];
@@ -556,8 +568,8 @@ static void gen_base(struct gen *g) /* WRMSR of FS or GS base */
 /* Toggle a bit of CR0 or CR4 that changes what instructions or accesses do. */
 static void gen_control(struct gen *g)
 {
-    static const uint8_t cr0[] = {3, 3, 2, 16, 18};  /* TS EM WP AM */
-    static const uint8_t cr4[] = {9, 10, 2, 7};      /* OSFXSR ... TSD PGE */
+    static const uint8_t cr0[] = {3, 3, 2, 16, 18}; /* TS EM WP AM */
+    static const uint8_t cr4[] = {9, 10, 2, 7};     /* OSFXSR ... TSD PGE */
     bool is_cr4 = one_in(g, 3);
     u8(g, 0x0f); /* MOV EAX, CRn */
     u8(g, 0x20);
@@ -604,12 +616,9 @@ static void gen_system(struct gen *g)
     case 5:
         u8(g, one_in(g, 3) ? 0xfa : 0xfb);
         return;
-    case 6: /* OUT imm8 */
-        u8(g, 0xe6 + below(g, 2));
-        u8(g, oracle_random(g->r) & 0xff);
-        return;
-    case 7:
-        u8(g, 0xe4 + below(g, 2));
+    case 6:
+    case 7: /* IN and OUT, imm8 */
+        u8(g, 0xe4 + below(g, 4));
         u8(g, oracle_random(g->r) & 0xff);
         return;
     case 8:
@@ -617,8 +626,7 @@ static void gen_system(struct gen *g)
         return;
     case 9:
         u8(g, 0xcd);
-        u8(g, one_in(g, 4) ? oracle_random(g->r) & 0xff
-                           : 0x20 + below(g, 200));
+        u8(g, one_in(g, 4) ? oracle_random(g->r) & 0xff : 0x20 + below(g, 200));
         return;
     case 10:
         gen_base(g);
@@ -646,7 +654,7 @@ static void gen_system(struct gen *g)
     }
 }
 
-/* ---- the stream ---------------------------------------------------------------------------- */
+/* ---- the stream */
 
 /* Where faults go on: a stack and pointers. */
 static void gen_entry(struct gen *g)
@@ -709,10 +717,8 @@ static void patch_branches(struct gen *g)
 
 void jp_code(struct jp_scene *s, const struct oracle_forms *forms)
 {
-    struct gen g = {.s = s,
-                    .forms = forms,
-                    .r = &s->r,
-                    .code = s->ram + JP_CODE};
+    struct gen g = {
+        .s = s, .forms = forms, .r = &s->r, .code = s->ram + JP_CODE};
     unsigned entries = 0;
     g.bytes = (1 + below(&g, 3)) * PAGE_BYTES;
     while (g.at < g.bytes - LAST_BYTES && g.start_count < STARTS_MAX) {

@@ -27,7 +27,8 @@ static bool is_long(const struct jp_scene *s)
     return s->mode == JP_LONG || s->mode == JP_COMPAT;
 }
 
-/* ---- descriptors and handlers -------------------------------------------------- */
+/* ---- descriptors and handlers
+ * -------------------------------------------------- */
 
 static void put_descriptors(struct jp_scene *s)
 {
@@ -147,7 +148,7 @@ static void put_debug_handler(struct jp_scene *s, uint8_t *at)
     n = APPEND(at, n, "\x36\xf6");
     n = absolute(s, at, n, 0, JP_COUNTERS + 16);
     n = APPEND(at, n, "\x0f\x75\x05"); /* the 15; jnz over the and */
-    if (is_long(s)) /* and byte [rsp + 17], ~1 */
+    if (is_long(s))                    /* and byte [rsp + 17], ~1 */
         n = APPEND(at, n, "\x80\x64\x24\x11\xfe\x48\xcf");
     else
         n = APPEND(at, n, "\x80\x64\x24\x09\xfe\xcf");
@@ -174,7 +175,8 @@ static void put_handlers(struct jp_scene *s)
     }
 }
 
-/* ---- page tables -------------------------------------------------------------- */
+/* ---- page tables
+ * -------------------------------------------------------------- */
 
 struct tables {
     struct jp_scene *s;
@@ -289,6 +291,7 @@ static void put_tables(struct jp_scene *s)
         t.root = new_table(&t);
         s->roots[n] = t.root;
         map_space(&t, n);
+        s->code_entries[n] = entry_of(&t, s->code);
     }
     if (one_in(s, 3))
         return;
@@ -302,7 +305,8 @@ static void put_tables(struct jp_scene *s)
     s->table = at + (table & 0xfff);
 }
 
-/* ---- the whole ------------------------------------------------------------------ */
+/* ---- the whole
+ * ------------------------------------------------------------------ */
 
 static void begin(struct jp_scene *s, uint64_t seed)
 {
@@ -337,9 +341,9 @@ static void lay_out(struct jp_scene *s)
 
 void jp_scene(struct jp_scene *s, uint64_t seed)
 {
-    static const uint8_t modes[] = {JP_LONG, JP_LONG,    JP_LONG,    JP_LONG,
-                                    JP_FLAT, JP_PAGED32, JP_PAGED32, JP_PAE,
-                                    JP_COMPAT};
+    static const uint8_t modes[] = {JP_LONG,    JP_LONG, JP_LONG,
+                                    JP_LONG,    JP_FLAT, JP_PAGED32,
+                                    JP_PAGED32, JP_PAE,  JP_COMPAT};
     begin(s, seed);
     s->mode = modes[below(s, sizeof modes)];
     s->user = s->mode != JP_FLAT && one_in(s, 2);

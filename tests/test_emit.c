@@ -1,6 +1,6 @@
-/* The encoder of the JIT against Zydis: every form that src/jit emits, with every
- * register and shape of memory operand, decodes to the operands it was asked
- * for; and the bytes of one of each kind. */
+/* The encoder of the JIT against Zydis: every form that src/jit emits, with
+ * every register and shape of memory operand, decodes to the operands it was
+ * asked for; and the bytes of one of each kind. */
 #include "jit/emit.h"
 
 #include <Zydis/Zydis.h>
@@ -40,10 +40,10 @@ static struct decoded decode(const struct emit *e)
     ZydisDecoder d;
     struct decoded out;
     assert_false(e->full);
-    assert_true(ZYAN_SUCCESS(ZydisDecoderInit(
-        &d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
-    assert_true(ZYAN_SUCCESS(
-        ZydisDecoderDecodeFull(&d, buf, ROOM, &out.i, out.ops)));
+    assert_true(ZYAN_SUCCESS(ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64,
+                                              ZYDIS_STACK_WIDTH_64)));
+    assert_true(
+        ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, buf, ROOM, &out.i, out.ops)));
     assert_int_equal(out.i.length, e->at - buf);
     return out;
 }
@@ -66,12 +66,13 @@ static void expect_gpr(const ZydisDecodedOperand *o, unsigned n, unsigned bytes)
 }
 
 static void expect_mem(const ZydisDecodedOperand *o, const struct rm *rm,
-                          unsigned bytes)
+                       unsigned bytes)
 {
     assert_int_equal(o->type, ZYDIS_OPERAND_TYPE_MEMORY);
     assert_int_equal(o->size, bytes * 8);
     ZydisRegister none = ZYDIS_REGISTER_NONE;
-    assert_int_equal(o->mem.base, rm->reg == H_NONE ? none : reg_of(rm->reg, 8));
+    assert_int_equal(o->mem.base,
+                     rm->reg == H_NONE ? none : reg_of(rm->reg, 8));
     assert_int_equal(o->mem.index,
                      rm->index == H_NONE ? none : reg_of(rm->index, 8));
     if (rm->index != H_NONE)
@@ -81,8 +82,8 @@ static void expect_mem(const ZydisDecodedOperand *o, const struct rm *rm,
 }
 
 static const unsigned sizes[] = {1, 2, 4, 8};
-static const int32_t displacements[] = {0,    1,    -1,      127,       -128,
-                                        128,  -129, 0x12345, INT32_MIN, INT32_MAX};
+static const int32_t displacements[] = {
+    0, 1, -1, 127, -128, 128, -129, 0x12345, INT32_MIN, INT32_MAX};
 enum { DISPLACEMENTS = sizeof displacements / sizeof displacements[0] };
 
 /* Calls fn for each shape of memory operand: base, index, scale and
@@ -103,7 +104,8 @@ static void each_memory(void (*fn)(const struct rm *rm, unsigned n))
                 }
 }
 
-/* ---- registers ---------------------------------------------------------------- */
+/* ---- registers
+ * ---------------------------------------------------------------- */
 
 static void moves_between_registers_name_them(void **state)
 {
@@ -120,10 +122,10 @@ static void moves_between_registers_name_them(void **state)
             }
 }
 
-static const ZydisMnemonic alu[8] = {
-    ZYDIS_MNEMONIC_ADD, ZYDIS_MNEMONIC_OR,  ZYDIS_MNEMONIC_ADC,
-    ZYDIS_MNEMONIC_SBB, ZYDIS_MNEMONIC_AND, ZYDIS_MNEMONIC_SUB,
-    ZYDIS_MNEMONIC_XOR, ZYDIS_MNEMONIC_CMP};
+static const ZydisMnemonic alu[8] = {ZYDIS_MNEMONIC_ADD, ZYDIS_MNEMONIC_OR,
+                                     ZYDIS_MNEMONIC_ADC, ZYDIS_MNEMONIC_SBB,
+                                     ZYDIS_MNEMONIC_AND, ZYDIS_MNEMONIC_SUB,
+                                     ZYDIS_MNEMONIC_XOR, ZYDIS_MNEMONIC_CMP};
 
 static void arithmetic_between_registers_names_them(void **state)
 {
@@ -170,14 +172,22 @@ static void setcc_names_its_byte_register(void **state)
     }
 }
 
-/* ---- immediates --------------------------------------------------------------- */
+/* ---- immediates
+ * --------------------------------------------------------------- */
 
 static void immediates_are_loaded_whole(void **state)
 {
-    static const uint64_t values[] = {
-        0,          1,          0x7fffffff, 0x80000000,         0xffffffff,
-        UINT64_MAX, 1ull << 32, 1ull << 63, 0x123456789abcdef0, -0x80000000ull,
-        -0x80000001ull};
+    static const uint64_t values[] = {0,
+                                      1,
+                                      0x7fffffff,
+                                      0x80000000,
+                                      0xffffffff,
+                                      UINT64_MAX,
+                                      1ull << 32,
+                                      1ull << 63,
+                                      0x123456789abcdef0,
+                                      -0x80000000ull,
+                                      -0x80000001ull};
     (void)state;
     for (unsigned reg = 0; reg < 16; reg++)
         for (unsigned n = 0; n < sizeof values / sizeof values[0]; n++) {
@@ -212,7 +222,8 @@ static void arithmetic_with_immediates_keeps_their_sign(void **state)
     }
 }
 
-/* ---- memory ------------------------------------------------------------------- */
+/* ---- memory
+ * ------------------------------------------------------------------- */
 
 static void check_load(const struct rm *rm, unsigned n)
 {
@@ -325,13 +336,14 @@ static void absolute_operands_reach_their_target(void **state)
             uint64_t at;
             assert_int_equal(o->type, ZYDIS_OPERAND_TYPE_MEMORY);
             assert_int_equal(o->size, size * 8);
-            assert_true(ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(
-                &d.i, o, (uintptr_t)exec, &at)));
+            assert_true(ZYAN_SUCCESS(
+                ZydisCalcAbsoluteAddress(&d.i, o, (uintptr_t)exec, &at)));
             assert_true(at == (uintptr_t)target);
         }
 }
 
-/* ---- jumps -------------------------------------------------------------------- */
+/* ---- jumps
+ * -------------------------------------------------------------------- */
 
 static void jumps_go_where_they_are_patched_to(void **state)
 {
@@ -345,8 +357,8 @@ static void jumps_go_where_they_are_patched_to(void **state)
         emit_patch(&e, site, target);
         struct decoded d = decode(&e);
         assert_int_equal(d.i.opcode, condition < 16 ? 0x80 + condition : 0xe9);
-        assert_true(ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(
-            &d.i, &d.ops[0], (uintptr_t)exec, &at)));
+        assert_true(ZYAN_SUCCESS(
+            ZydisCalcAbsoluteAddress(&d.i, &d.ops[0], (uintptr_t)exec, &at)));
         assert_true(at == (uintptr_t)target);
     }
 }
@@ -365,7 +377,8 @@ static void calls_go_to_their_target(void **state)
     assert_true(at == (uintptr_t)exec + 77);
 }
 
-/* ---- room --------------------------------------------------------------------- */
+/* ---- room
+ * --------------------------------------------------------------------- */
 
 static void running_out_of_room_is_remembered_and_writes_nothing(void **state)
 {
@@ -383,7 +396,8 @@ static void running_out_of_room_is_remembered_and_writes_nothing(void **state)
     }
 }
 
-/* ---- bytes --------------------------------------------------------------------- */
+/* ---- bytes
+ * --------------------------------------------------------------------- */
 
 static void expect_bytes(const struct emit *e, const char *bytes, unsigned n)
 {

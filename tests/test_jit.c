@@ -23,29 +23,30 @@ enum {
 #define SAME(modes, code)                                                      \
     assert_true(jp_run_code(modes, code, sizeof(code) - 1, stdout))
 
-/* ---- instructions --------------------------------------------------------------- */
+/* ---- instructions
+ * --------------------------------------------------------------- */
 
 /* Intel processors keep OF in rotates by an immediate count other than 1. */
 static void rotates_by_a_constant_give_of(void **state)
 {
     (void)state;
-    SAME(ALL, "\xb8\x03\x43\x50\x00"  /* mov eax, 504303h */
-              "\xc1\xc8\x03"          /* ror eax, 3 */
-              "\x0f\x90\xc3"          /* seto bl */
-              "\xc1\xc8\x43"          /* ror eax, 67 */
-              "\x9c\x5a"              /* pushf; pop rdx */
-              "\xc0\xc0\x08"          /* rol al, 8 */
-              "\x9c\x59"              /* pushf; pop rcx */
+    SAME(ALL, "\xb8\x03\x43\x50\x00"       /* mov eax, 504303h */
+              "\xc1\xc8\x03"               /* ror eax, 3 */
+              "\x0f\x90\xc3"               /* seto bl */
+              "\xc1\xc8\x43"               /* ror eax, 67 */
+              "\x9c\x5a"                   /* pushf; pop rdx */
+              "\xc0\xc0\x08"               /* rol al, 8 */
+              "\x9c\x59"                   /* pushf; pop rcx */
               "\x66\xc1\xc0\x1f\x9c\x5e"); /* rol ax, 31; pushf; pop rsi */
 }
 
 static void shifts_by_zero_keep_all_flags(void **state)
 {
     (void)state;
-    SAME(ALL, "\x31\xc9\xf9"     /* xor ecx, ecx; stc */
-              "\xd3\xe0\x0f\x92\xc2" /* shl eax, cl; setc dl */
-              "\xf9\xc1\xe0\x20\x0f\x92\xc6"  /* stc; shl eax, 32; setc dh */
-              "\x04\x7f\xd2\xf8\x9c\x5b"); /* add al, 127; sar al, cl */
+    SAME(ALL, "\x31\xc9\xf9"                 /* xor ecx, ecx; stc */
+              "\xd3\xe0\x0f\x92\xc2"         /* shl eax, cl; setc dl */
+              "\xf9\xc1\xe0\x20\x0f\x92\xc6" /* stc; shl eax, 32; setc dh */
+              "\x04\x7f\xd2\xf8\x9c\x5b");   /* add al, 127; sar al, cl */
 }
 
 static void high_byte_registers_take_part(void **state)
@@ -60,8 +61,8 @@ static void high_byte_registers_take_part(void **state)
 static void logic_clears_af(void **state)
 {
     (void)state;
-    SAME(ALL, "\xb0\x0f\x04\x01" /* mov al, 15; add al, 1: AF */
-              "\x0c\x01\x9c\x5a" /* or al, 1; pushf; pop rdx */
+    SAME(ALL, "\xb0\x0f\x04\x01"               /* mov al, 15; add al, 1: AF */
+              "\x0c\x01\x9c\x5a"               /* or al, 1; pushf; pop rdx */
               "\xb0\x0f\x04\x01\x84\xc0\x9f"); /* ...; test al, al; lahf */
 }
 
@@ -71,20 +72,21 @@ static void pop_of_the_stack_pointer_takes_the_popped_value(void **state)
     SAME(ALL, "\x54\x54\x5c\x58\x50\x5b"); /* push sp twice; pop sp; ... */
 }
 
-/* ---- memory --------------------------------------------------------------------- */
+/* ---- memory
+ * --------------------------------------------------------------------- */
 
 static void code_segments_are_not_writable(void **state)
 {
     (void)state;
-    SAME(BITS_32, "\xbb\x00\x01\x50\x00"   /* mov ebx, 500100h */
-                  "\x2e\x8b\x03\x40"       /* mov eax, cs:[ebx]; inc eax */
-                  "\x2e\x89\x03");         /* mov cs:[ebx], eax: #GP */
+    SAME(BITS_32, "\xbb\x00\x01\x50\x00" /* mov ebx, 500100h */
+                  "\x2e\x8b\x03\x40"     /* mov eax, cs:[ebx]; inc eax */
+                  "\x2e\x89\x03");       /* mov cs:[ebx], eax: #GP */
 }
 
 static void segments_with_limits_are_checked(void **state)
 {
     (void)state;
-    SAME(ALL, "\xbb\xf8\x3f\x00\x00\x90" /* mov ebx, 3ff8h */
+    SAME(ALL, "\xbb\xf8\x3f\x00\x00\x90"     /* mov ebx, 3ff8h */
               "\x64\x8b\x03\x64\x01\x43\x04" /* mov eax, fs:[ebx]; add */
               "\x64\xff\x43\x05"             /* inc dword fs:[ebx + 5] */
               "\x65\x01\x03");               /* add gs:[ebx], eax */
@@ -107,7 +109,8 @@ static void faults_in_a_block_are_precise(void **state)
          "\x50\x5a\x01\x03\xf7\xd0\x40");
 }
 
-/* ---- branches -------------------------------------------------------------------- */
+/* ---- branches
+ * -------------------------------------------------------------------- */
 
 static void eip_runs_off_the_end_of_4_gib(void **state)
 {
@@ -115,7 +118,7 @@ static void eip_runs_off_the_end_of_4_gib(void **state)
     SAME(1 << JP_PAGED32 | 1 << JP_PAE | 1 << JP_COMPAT,
          "\xbb\xfe\xff\xff\xff\xc6\x03\x40\xc6\x43\x01\x40" /* inc eax twice at
                                                           the end */
-         "\xff\xd3"); /* call ebx */
+         "\xff\xd3");                                       /* call ebx */
 }
 
 static void branches_to_addresses_that_are_not_canonical_fault(void **state)
@@ -135,21 +138,23 @@ static void calls_and_returns_chain(void **state)
               "\xc3\x90\x90\x90");
 }
 
-/* ---- code that changes ---------------------------------------------------------- */
+/* ---- code that changes
+ * ---------------------------------------------------------- */
 
 static void a_store_into_the_running_block_is_seen_at_once(void **state)
 {
     (void)state;
     /* inc byte [the immediate of the next instruction but one] */
     SAME(LONG | 1 << JP_PAGED32 | 1 << JP_PAE,
-         "\xbb\x00\x00\x40\x00"         /* mov ebx, 400000h */
-         "\x8d\x73\x01\xfe\x43\x0d"     /* lea esi, [rbx + 1]; inc [ebx + 13] */
+         "\xbb\x00\x00\x40\x00"     /* mov ebx, 400000h */
+         "\x8d\x73\x01\xfe\x43\x0d" /* lea esi, [rbx + 1]; inc [ebx + 13] */
          "\x90\xb0\x05\x00\xc2\xfe\x4b\x0d\xfe\x43\x0d");
     SAME(1 << JP_FLAT, "\xbb\x00\x00\x02\x00\x8d\x73\x01\xfe\x43\x0d"
                        "\x90\xb0\x05\x00\xc2");
 }
 
-/* ---- the code cache ------------------------------------------------------------- */
+/* ---- the code cache
+ * ------------------------------------------------------------- */
 
 static uint8_t no_vector(void *context)
 {
@@ -178,7 +183,8 @@ static void a_cache_too_small_is_an_error(void **state)
     phys_free(p);
 }
 
-/* ---- random guests ---------------------------------------------------------------- */
+/* ---- random guests
+ * ---------------------------------------------------------------- */
 
 static void random_guests_stay_in_lockstep(void **state)
 {

@@ -82,6 +82,40 @@ static bool probe_logic(void)
         SHIFT_ROW(name, "q", uint64_t, 8)                                      \
     } while (0)
 
+/* Shifts by a constant are another instruction, with other undefined flags. */
+#define CONSTANT_ROW(name, suffix, type, bytes, count)                         \
+    f = before;                                                                \
+    HOST_FLAGS(name suffix " $" #count ", %[x]", type, a, count, f);           \
+    ok &= f == tier0(op_shift, mnemonic, bytes, a, count, before);
+#define CONSTANT_COUNT(name, count)                                            \
+    CONSTANT_ROW(name, "b", uint8_t, 1, count)                                 \
+    CONSTANT_ROW(name, "w", uint16_t, 2, count)                                \
+    CONSTANT_ROW(name, "l", uint32_t, 4, count)                                \
+    CONSTANT_ROW(name, "q", uint64_t, 8, count)
+#define CONSTANT_MNEMONIC(name, id)                                            \
+    do {                                                                       \
+        const uint16_t mnemonic = id;                                          \
+        uint16_t f;                                                            \
+        CONSTANT_COUNT(name, 1)                                                \
+        CONSTANT_COUNT(name, 3)                                                \
+        CONSTANT_COUNT(name, 8)                                                \
+        CONSTANT_COUNT(name, 13)                                               \
+        CONSTANT_COUNT(name, 31)                                               \
+    } while (0)
+
+static bool probe_constant_shifts(void)
+{
+    bool ok = true;
+    for (unsigned n = 0; ok && n < VALUES * 2; n++) {
+        uint64_t a = values[n / 2];
+        uint16_t before = n & 1 ? 0xd701 : 0x0200;
+        CONSTANT_MNEMONIC("shl", ZYDIS_MNEMONIC_SHL);
+        CONSTANT_MNEMONIC("shr", ZYDIS_MNEMONIC_SHR);
+        CONSTANT_MNEMONIC("sar", ZYDIS_MNEMONIC_SAR);
+    }
+    return ok;
+}
+
 static bool probe_shifts(void)
 {
     bool ok = true;
@@ -175,7 +209,7 @@ static bool probe_bit_tests(void)
 void probe_host(struct host_flags *out)
 {
     out->logic = probe_logic();
-    out->shifts = probe_shifts();
+    out->shifts = probe_shifts() && probe_constant_shifts();
     out->multiplies = probe_multiplies();
     out->bit_tests = probe_bit_tests();
 }
