@@ -1,14 +1,11 @@
 /* What `monitor info`, `disas` and `xp` print. */
-#include "base/bytes.h"
 #include "board/machine.h"
 #include "cpu/cpu.h"
 #include "dev/pic.h"
-#include "mem/phys.h"
 #include "replay/gdb_monitor.h"
+#include "replay/mappings.h"
 
 #include <Zydis/Zydis.h>
-
-#include <string.h>
 
 typedef unsigned long long ull;
 
@@ -48,157 +45,58 @@ void gdb_info_registers(struct machine *m, struct writer *out)
 /* ---- paging
  * ------------------------------------------------------------------------ */
 
-/* How the tables are read (SDM vol. 3A ch. 4). */
-struct paging {
-    const char *name;
-    unsigned levels;
-    unsigned entry_bytes, index_bits;
-    uint64_t root;
-};
-
-static struct paging paging_of(const struct cpu *c)
-{
-    if (!(c->cr0 & CR0_PG))
-        return (struct paging){"off", 0, 0, 0, 0};
-    if (cpu_is_long(c))
-        return (struct paging){"4-level", 4, 8, 9, c->cr3 & 0x000ffffffffff000};
-    if (c->cr4 & CR4_PAE)
-        return (struct paging){"PAE", 3, 8, 9, c->cr3 & 0xffffffe0};
-    return (struct paging){"32-bit", 2, 4, 10, c->cr3 & 0xfffff000};
-}
-
 void gdb_info_paging(struct machine *m, struct writer *out)
 {
     const struct cpu *c = machine_cpu(m);
-    struct paging p = paging_of(c);
+    uint64_t root;
+    const char *name = mappings_mode(m, &root);
     gdb_print(out,
               "cr0 %08llx cr2 %016llx cr3 %016llx cr4 %08llx efer %04llx\n"
               "paging %s, tables at %llx\n",
               (ull)c->cr0, (ull)c->cr2, (ull)c->cr3, (ull)c->cr4, (ull)c->efer,
-              p.name, (ull)p.root);
+              name, (ull)root);
 }
 
-enum {
-    ENTRY_P = 1,
-    ENTRY_W = 2,
-    ENTRY_U = 4,
-    ENTRY_PS = 0x80,
-    RUN_NX = 8, /* in the rights of a run; as ENTRY_* otherwise */
-    LINES_MAX = 2000
-};
-
-/* A run of pages with the same rights. */
-struct mapping_walk {
-    struct machine *m;
+enum { LINES_MAX = 2000 };
+struct mapping_lines {
     struct writer *out;
-    struct paging paging;
-    bool has_pse;
     unsigned lines;
-    uint64_t vaddr, paddr, bytes; /* of the run; bytes 0: none */
-    unsigned rights;
+    struct mapping last;
+    unsigned names; /* further ones of the same page */
 };
 
-static void end_run(struct mapping_walk *w)
+static void end_names(struct mapping_lines *l)
 {
-    if (w->bytes && w->lines++ < LINES_MAX)
-        gdb_print(w->out, "%016llx-%016llx -> %010llx %c%c%c\n", (ull)w->vaddr,
-                  (ull)(w->vaddr + w->bytes - 1), (ull)w->paddr,
-                  w->rights & ENTRY_U ? 'u' : 's',
-                  w->rights & ENTRY_W ? 'w' : 'r',
-                  w->rights & RUN_NX ? '-' : 'x');
-    w->bytes = 0;
+    if (l->names)
+        gdb_print(l->out, "    and %u more names of that page\n", l->names);
+    l->names = 0;
 }
 
-static void add_page(struct mapping_walk *w, uint64_t vaddr, uint64_t paddr,
-                     uint64_t bytes, unsigned rights)
+/* A mapping_fn. */
+static bool print_mapping(void *context, const struct mapping *r)
 {
-    if (w->bytes && w->vaddr + w->bytes == vaddr &&
-        w->paddr + w->bytes == paddr && w->rights == rights) {
-        w->bytes += bytes;
-        return;
+    struct mapping_lines *l = context;
+    if (l->lines && r->paddr == l->last.paddr && r->bytes == l->last.bytes) {
+        l->names++;
+        return true;
     }
-    end_run(w);
-    w->vaddr = vaddr;
-    w->paddr = paddr;
-    w->bytes = bytes;
-    w->rights = rights;
-}
-
-/* Rights of an entry under those of the levels above. */
-static unsigned rights_of(const struct paging *p, unsigned level,
-                          uint64_t entry, unsigned above)
-{
-    if (p->levels == 3 && level == 3)
-        return above; /* PDPTEs of PAE have none */
-    unsigned rights = above & (unsigned)entry & (ENTRY_W | ENTRY_U);
-    bool is_nx = (above & RUN_NX) || entry >> 63;
-    return rights | (is_nx ? RUN_NX : 0);
-}
-
-static unsigned shift_of(const struct paging *p, unsigned level)
-{
-    return 12 + p->index_bits * (level - 1);
-}
-
-static void walk_table(struct mapping_walk *w, unsigned level, uint64_t table,
-                       uint64_t vaddr, unsigned above);
-
-static void walk_entry(struct mapping_walk *w, unsigned level, uint64_t entry,
-                       uint64_t vaddr, unsigned above)
-{
-    unsigned shift = shift_of(&w->paging, level);
-    unsigned rights = rights_of(&w->paging, level, entry, above);
-    bool is_large = level > 1 && (entry & ENTRY_PS) && w->has_pse &&
-                    !(level == 3 && w->paging.levels == 3);
-    uint64_t address =
-        entry & (w->paging.entry_bytes == 4 ? UINT64_C(0xfffff000)
-                                            : UINT64_C(0x000ffffffffff000));
-    if (level != 1 && !is_large) {
-        walk_table(w, level - 1, address, vaddr, rights);
-        return;
-    }
-    uint64_t bytes = UINT64_C(1) << shift;
-    if (is_large && w->paging.entry_bytes == 4) /* PSE-36 */
-        address = (entry & 0xffc00000) | (entry >> 13 & 0xff) << 32;
-    add_page(w, vaddr, address & ~(bytes - 1), bytes, rights);
-}
-
-static void walk_table(struct mapping_walk *w, unsigned level, uint64_t table,
-                       uint64_t vaddr, unsigned above)
-{
-    const struct paging *p = &w->paging;
-    unsigned entries = p->levels == 3 && level == 3 ? 4 : 1u << p->index_bits;
-    unsigned shift = shift_of(p, level);
-    for (unsigned i = 0; i < entries && w->lines < LINES_MAX; i++) {
-        uint8_t raw[8] = {0};
-        uint64_t at = table + (uint64_t)i * p->entry_bytes;
-        if (gdb_memory_read(w->m, true, at, raw, p->entry_bytes) !=
-            p->entry_bytes)
-            return;
-        uint64_t entry = load_le64(raw);
-        uint64_t next = vaddr | (uint64_t)i << shift;
-        if (p->levels == 4 && level == 4 && i >= entries / 2)
-            next |= UINT64_C(0xffff) << 48;
-        if (entry & ENTRY_P)
-            walk_entry(w, level, entry, next, above);
-    }
+    end_names(l);
+    l->last = *r;
+    gdb_print(l->out, "%016llx-%016llx -> %010llx %c%c%c\n", (ull)r->vaddr,
+              (ull)(r->vaddr + r->bytes - 1), (ull)r->paddr,
+              r->is_user ? 'u' : 's', r->is_writable ? 'w' : 'r',
+              r->is_executable ? 'x' : '-');
+    if (++l->lines < LINES_MAX)
+        return true;
+    gdb_print(l->out, "... and more\n");
+    return false;
 }
 
 void gdb_info_mappings(struct machine *m, struct writer *out)
 {
-    const struct cpu *c = machine_cpu(m);
-    struct mapping_walk w = {.m = m,
-                             .out = out,
-                             .paging = paging_of(c),
-                             .has_pse = (c->cr4 & (CR4_PSE | CR4_PAE)) != 0};
-    if (!w.paging.levels) {
-        gdb_print(out, "paging is off: linear addresses are physical\n");
-        return;
-    }
-    walk_table(&w, w.paging.levels, w.paging.root, 0, ENTRY_W | ENTRY_U);
-    end_run(&w);
-    if (w.lines >= LINES_MAX)
-        gdb_print(out, "... and more\n");
+    struct mapping_lines l = {.out = out};
+    mappings_each(m, print_mapping, &l);
+    end_names(&l);
 }
 
 /* ---- interrupts

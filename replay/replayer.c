@@ -299,6 +299,30 @@ static bool compare(struct replayer *r)
     return false;
 }
 
+enum replay_stop replayer_meet_snapshot(struct replayer *r, struct error *err)
+{
+    struct place place;
+    struct replay_report *report = &r->report;
+    struct place_keeper *places = replayer_places(r, err);
+    uint64_t tick = machine_tick(r->machine);
+    if (!places)
+        return REPLAY_FAILED;
+    enum store_found found = place_find(places, tick, true, &place, err);
+    if (found != STORE_FOUND)
+        return found == STORE_NONE ? REPLAY_UNTIL : REPLAY_FAILED;
+    bool differs = place.events_before == r->fed &&
+                   place_differs(places, &place, report->difference,
+                                 sizeof report->difference);
+    place_fini(&place);
+    if (!differs)
+        return REPLAY_UNTIL;
+    report->first_bad_tick = tick;
+    report->cpu_differs = strncmp(report->difference, "memory", 6) != 0 &&
+                          strncmp(report->difference, "drive", 5) != 0;
+    report->mem_differs = !report->cpu_differs;
+    return diverged(r, err);
+}
+
 /* ---- the run loop
  * ----------------------------------------------------------------- */
 

@@ -91,6 +91,10 @@ struct place_keeper *replayer_places(struct replayer *r, struct error *err);
 enum replay_stop replayer_run(struct replayer *r, uint64_t until_tick,
                               struct error *err);
 
+/* Compare the machine with the snapshot of its tick: REPLAY_DIVERGED or, equal
+ * or without such a snapshot, REPLAY_UNTIL. */
+enum replay_stop replayer_meet_snapshot(struct replayer *r, struct error *err);
+
 const struct replay_report *replayer_report(const struct replayer *r);
 
 #endif

@@ -16,7 +16,7 @@ dev: mem base
 board: cpu jit dev mem base
 host: board dev base
 replay: board cpu dev mem base
-analysis: replay board dev base
+analysis: replay board cpu dev mem base
 cli: analysis replay host board dev jit cpu mem base
 '
 

@@ -30,9 +30,9 @@ enum {
     PATIENCE_MS = 30000 /* with a child that starts */
 };
 
-static const char *const commands[] = {"run",    "record", "replay",    "info",
-                                       "events", "check",  "screenshot",
-                                       "debug"};
+static const char *const commands[] = {
+    "run",   "record",     "replay", "info",  "events",
+    "check", "screenshot", "debug",  "crash", "export"};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 struct fixture {

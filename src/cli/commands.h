@@ -6,7 +6,8 @@
 
 extern const struct command command_run, command_record, command_replay,
     command_info, command_events, command_check, command_screenshot,
-    command_debug, command_snapshots, command_compact, command_trim;
+    command_debug, command_snapshots, command_compact, command_trim,
+    command_crash, command_export;
 
 /* What `relive help input` prints. */
 void help_input(void);

@@ -45,9 +45,12 @@ struct cli_options {
     uint64_t snapshot_interval; /* ns; 0: none on the way */
     uint64_t snapshot_budget;   /* bytes; 0: no limit */
     bool has_interval, has_budget;
+    unsigned jobs;              /* replay's; 0: not given */
+    unsigned segment, segments; /* I/N; 0: not given */
     uint64_t stress_tlb, stress_block, stress_save;
     bool no_verify, json;
     const char *listen, *arch; /* debug's */
+    const char *format;        /* export's */
     bool with_gdb;
 };
 
@@ -64,7 +67,7 @@ struct command {
     const char *synopsis;               /* behind the name */
     const char *summary;                /* a few words */
     const char *details;                /* paragraphs for --help */
-    const struct option_row *groups[4]; /* tables, NULL at the end */
+    const struct option_row *groups[6]; /* tables, NULL at the end */
     bool takes_session;                 /* has one argument, the session */
     bool takes_machine;                 /* fill in firmware defaults */
     int (*run)(const struct cli_options *o);
