@@ -63,7 +63,9 @@ void cpu_insn_failed(struct cpu *c, const struct insn *i, enum exc e)
         return;
     }
     c->r[REG_RIP] -= i->len;
-    if (e != EXC_REP_BREAK)
+    if (e == EXC_REP_BREAK)
+        set_resume(c);
+    else
         raise_fault(c, e);
 }
 
