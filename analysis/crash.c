@@ -10,7 +10,7 @@
 enum {
     SAMPLES = 32,
     SAMPLE_TICKS = 1000003, /* a prime: no multiple of a loop's length */
-    HITS_MAX = 500 /* exceptions to look at in front of a message */
+    HITS_MAX = 500          /* exceptions to look at in front of a message */
 };
 
 const char *crash_kind_name(enum crash_kind kind)

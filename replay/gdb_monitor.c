@@ -225,16 +225,30 @@ static bool parse_place(const struct gdb_monitor *mon, const char *word,
     return true;
 }
 
+/* The machine may have been moved to find out; on failure it is put back. */
+static void go_to_crash(struct gdb_monitor *mon, struct writer *out)
+{
+    struct error err;
+    struct machine_place place = travel_place(mon->travel);
+    if (!mon->host->find_crash)
+        gdb_print(out, "goto crash: not possible here\n");
+    else if (!mon->host->find_crash(mon->host->context, &place, &err))
+        gdb_print(out, "goto crash: %s\n", err.text);
+    go(mon, place, out);
+}
+
 static void do_goto(struct gdb_monitor *mon, const char *at, struct writer *out)
 {
     char word[64];
     struct machine_place place;
     take_word(&at, word, sizeof word);
-    if (parse_place(mon, word, at, &place))
+    if (strcmp(word, "crash") == 0)
+        go_to_crash(mon, out);
+    else if (parse_place(mon, word, at, &place))
         go(mon, place, out);
     else
         gdb_print(out,
-                  "goto: expected TICK, +N, -N, start, end or event N "
+                  "goto: expected TICK, +N, -N, start, end, crash or event N "
                   "of this session, found '%.100s'\n",
                   word);
 }
@@ -374,7 +388,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"help", do_help, "this text"},
-    {"goto", do_goto, "TICK, +N, -N, start, end or event N: go there"},
+    {"goto", do_goto, "TICK, +N, -N, start, end, crash or event N: go there"},
     {"when", do_when, "where we are"},
     {"checkpoint", do_checkpoint, "remember this place"},
     {"checkpoints", do_checkpoints, "list what was remembered"},

@@ -65,8 +65,10 @@ enum gdb_packet_kind gdb_packet_take(struct gdb_packet_reader *r, uint8_t byte)
         return GDB_NOTHING;
     case STATE_SUM_HIGH:
         r->state = d < 0 ? STATE_IDLE : STATE_SUM_LOW;
+        if (d < 0)
+            return GDB_DAMAGED;
         r->sent_sum = (uint8_t)(d << 4);
-        return d < 0 ? GDB_DAMAGED : GDB_NOTHING;
+        return GDB_NOTHING;
     case STATE_SUM_LOW:
         r->state = STATE_IDLE;
         r->payload[r->bytes] = 0;

@@ -25,6 +25,10 @@ struct gdb_host {
     /* Write the screen to a PNG file. NULL: not possible. */
     bool (*screenshot)(void *context, struct machine *m, const char *path,
                        struct error *err);
+    /* Where the guest failed; the machine may stand anywhere afterwards. NULL:
+     * not possible. */
+    bool (*find_crash)(void *context, struct machine_place *place,
+                       struct error *err);
     /* A line for whoever watches the server; no newline. May be NULL. */
     void (*announce)(void *context, const char *line);
 };

@@ -248,18 +248,19 @@ static void monitor_commands_answer(void **state)
           "monitor goto 10000000\nmaintenance flush register-cache\n"
           "printf \"tick %d\\n\", $tick\n"
           "monitor checkpoint\nmonitor goto -1000\nmonitor restart 1\n"
-          "monitor goto end\nmonitor disas 0xf0064 2\n"
+          "monitor goto crash\nmonitor goto end\nmonitor disas 0xf0064 2\n"
           "monitor info pic\nmonitor info cr3\nmonitor info tlb\n"
           "monitor info registers\nmonitor snapshots\nmonitor event 0\n"
           "monitor xp 0x500 4\nmonitor screenshot p.png\n"
           "monitor nonsense\nmonitor goto nowhere\nmonitor help\n"
           "detach\n");
     EXPECT(*state, "tick 10000000", "checkpoint 1: tick 10000000",
-           "tick 9999000 of", "tick 10000000 of", "inc [0x0502]", "mov si",
-           "master irr", "paging off", "0000000000000000-00000000ffffffff",
-           "rip ", "tick 0,", "\"type\":\"clock\"", "0000000500  14 00 13 00",
-           "p.png: written", "'nonsense' is no command", "goto: expected",
-           "screenshot");
+           "tick 9999000 of", "tick 10000000 of",
+           "nothing says that the guest failed", "tick 10000000 of",
+           "inc [0x0502]", "mov si", "master irr", "paging off",
+           "0000000000000000-00000000ffffffff", "rip ", "tick 0,",
+           "\"type\":\"clock\"", "0000000500  14 00 13 00", "p.png: written",
+           "'nonsense' is no command", "goto: expected", "screenshot");
 }
 
 static void the_64_bit_description_is_taken(void **state)

@@ -1,4 +1,5 @@
 /* relive debug: a session under gdb, forwards and backwards. */
+#include "analysis/crash.h"
 #include "cli/commands.h"
 #include "cli/replay.h"
 #include "host/listener.h"
@@ -94,6 +95,19 @@ static bool screenshot(void *context, struct machine *m, const char *path,
     return replay_screenshot(&d->replay, path, err);
 }
 
+static bool find_crash(void *context, struct machine_place *place,
+                       struct error *err)
+{
+    struct debug *d = context;
+    struct crash c;
+    if (!crash_find(d->travel, &c, err))
+        return false;
+    if (c.kind == CRASH_NONE)
+        return error_set(err, ERR_INPUT, "nothing says that the guest failed");
+    *place = c.place;
+    return true;
+}
+
 static void announce(void *context, const char *line)
 {
     (void)context;
@@ -118,6 +132,7 @@ static bool begin(struct debug *d, const struct cli_options *o,
                             .receive = receive,
                             .send = send_bytes,
                             .screenshot = screenshot,
+                            .find_crash = find_crash,
                             .announce = announce};
     bool ok;
     if (!replay_open(&d->replay, o->session, err) ||
