@@ -19,7 +19,7 @@ static void report(const struct copy_report *r)
 
 static const struct option_row compact_options[] = {
     {"snapshot-budget", 0, "SIZE",
-     "thin old snapshots out when all take more than this, or\n"
+     "thin old snapshots out when all take more than this, or "
      "none (default: 8G)",
      take_budget},
     {0},
@@ -55,7 +55,7 @@ const struct command command_compact = {
 
 static const struct option_row trim_options[] = {
     {"from", 0, "TICK",
-     "begin at the last snapshot at or below this tick, or guest\n"
+     "begin at the last snapshot at or below this tick, or guest "
      "time like 2.5s (default: the start)",
      take_from},
     {"to", 0, "TICK", "end there (default: the end)", take_to},

@@ -135,8 +135,7 @@ static bool begin(struct debug *d, const struct cli_options *o,
                             .find_crash = find_crash,
                             .announce = announce};
     bool ok;
-    if (!replay_open(&d->replay, o->session, err) ||
-        !machine_set_engine(d->replay.setup.machine, &o->engine, err))
+    if (!replay_open(&d->replay, o, err))
         return false;
     struct machine *m = d->replay.setup.machine;
     bool is_64 = guest_is_64(d, err, &ok);

@@ -56,11 +56,11 @@ static const struct option_row record_options[] = {
      "end the recording when the session's file would grow beyond this",
      take_limit},
     {"snapshot-interval", 0, "TIME",
-     "guest time between snapshots, from which seeks start, or\n"
+     "guest time between snapshots, from which seeks start, or "
      "none (default: 2s, and twice a second of host work)",
      take_interval},
     {"snapshot-budget", 0, "SIZE",
-     "thin old snapshots out when all take more than this, or\n"
+     "thin old snapshots out when all take more than this, or "
      "none (default: 8G)",
      take_budget},
     {0},

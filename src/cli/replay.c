@@ -16,14 +16,16 @@
 /* ---- shared with screenshot -----------------------------------------------
  */
 
-bool replay_open(struct replay *r, const char *path, struct error *err)
+bool replay_open(struct replay *r, const struct cli_options *o,
+                 struct error *err)
 {
     char warning[600];
-    r->replayer = replayer_open(path, err);
+    r->replayer = replayer_open(o->session, err);
     if (!r->replayer)
         return false;
     const struct session *s = replayer_session(r->replayer);
-    if (!machine_setup_open(&r->setup, &s->config, err))
+    if (!machine_setup_open(&r->setup, &s->config, err) ||
+        !machine_set_engine(r->setup.machine, &o->engine, err))
         return false;
     r->setup.replayer = r->replayer;
     if (!replayer_check_media(r->replayer, r->setup.media, r->setup.media_count,
@@ -206,8 +208,7 @@ static int replay(struct replay_run *r, const struct cli_options *o)
                                     .block_insns = (unsigned)o->stress_block};
     if (!channel_open(&r->serial, o->serial ? "stdio" : "none", "--serial",
                       &err) ||
-        !replay_open(&r->replay, o->session, &err) ||
-        !machine_set_engine(r->replay.setup.machine, &o->engine, &err))
+        !replay_open(&r->replay, o, &err))
         return cli_fail(&err);
     struct machine *m = r->replay.setup.machine;
     uint32_t mhz = machine_config(m)->cpu_mhz;

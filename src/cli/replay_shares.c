@@ -46,7 +46,7 @@ static bool take_segment(struct cli_options *o, const char *v,
 
 const struct option_row share_options[] = {
     {"jobs", 0, "N",
-     "verify in N processes, each a part of the session between\n"
+     "verify in N processes, each a part of the session between "
      "two snapshots",
      take_jobs},
     {"segment", 0, "I/N", "verify the I-th of N such parts alone",
@@ -113,7 +113,7 @@ static enum replay_stop run_share(struct worker *w, const struct cli_options *o,
                                   unsigned index, unsigned count,
                                   struct error *err)
 {
-    if (!replay_open(&w->replay, o->session, err))
+    if (!replay_open(&w->replay, o, err))
         return REPLAY_FAILED;
     struct replayer *r = w->replay.replayer;
     if (!share_find(replayer_session(r), index, count, &w->share, err))

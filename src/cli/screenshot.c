@@ -38,8 +38,7 @@ static bool take_picture(struct replay *r, const struct cli_options *o,
         return error_set(err, ERR_USAGE,
                          "screenshot: expected --at TICK and -o FILE.png (see "
                          "relive screenshot --help)");
-    if (!replay_open(r, o->session, err) ||
-        !machine_set_engine(r->setup.machine, &o->engine, err))
+    if (!replay_open(r, o, err))
         return false;
     uint32_t mhz = machine_config(r->setup.machine)->cpu_mhz;
     return go_to(r, tick_option_ticks(&o->at, mhz, 0), err) &&
