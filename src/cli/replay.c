@@ -23,7 +23,7 @@ bool replay_open(struct replay *r, const char *path, struct error *err)
     if (!r->replayer)
         return false;
     const struct session *s = replayer_session(r->replayer);
-    if (!machine_setup_open(&r->setup, &s->config, err))
+    if (!machine_setup_open_session(&r->setup, s, r->notes_reads, err))
         return false;
     r->setup.replayer = r->replayer;
     if (!replayer_check_media(r->replayer, r->setup.media, r->setup.media_count,
