@@ -1,6 +1,7 @@
 #include "replay/check.h"
 
 #include "base/bytes.h"
+#include "replay/content.h"
 #include "replay/record.h"
 #include "replay/session.h"
 #include "replay/snapshot.h"
@@ -67,18 +68,31 @@ static bool numbered(struct check *c, const char *what, uint32_t index,
     return true;
 }
 
+static bool check_ref(void *context, const uint8_t hash[PAGE_HASH_BYTES]);
+
+static bool check_content(struct check *c, const struct store_bytes *v)
+{
+    struct content content;
+    if (!content_unpack(v, &content, c->where, c->err))
+        return false;
+    bool ok = content_each_ref(&content, check_ref, c);
+    content_fini(&content);
+    return ok;
+}
+
 static bool check_meta(struct check *c, const struct store_bytes *k,
                        const struct store_bytes *v)
 {
     static const char *const names[] = {"format",  "config", "build",
                                         "created", "commit", "seal", "start"};
-    (void)v;
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
         if (k->bytes == strlen(names[i]) &&
             memcmp(k->data, names[i], k->bytes) == 0)
             return true;
     if (k->bytes == 8 && memcmp(k->data, "media/", 6) == 0)
         return true;
+    if (k->bytes == 10 && memcmp(k->data, "content/", 8) == 0)
+        return check_content(c, v);
     return error_set(c->err, ERR_INPUT, "%s: meta: unknown key of %zu bytes",
                      c->where, k->bytes);
 }
@@ -164,7 +178,7 @@ static bool check_ref(void *context, const uint8_t hash[PAGE_HASH_BYTES])
                                        PAGE_HASH_BYTES, &v, c->err);
     if (found == STORE_NONE)
         return error_set(c->err, ERR_INPUT,
-                         "%s: a snapshot names page %016llx, which is missing",
+                         "%s: page %016llx is named, and missing",
                          c->where, (unsigned long long)load_be64(hash));
     return found == STORE_FOUND;
 }

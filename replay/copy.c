@@ -172,6 +172,8 @@ static bool copy_all(struct copy *c, const struct copy_options *options,
         report->dropped_snapshots = snapshots.dropped;
         ok = copy_log(c) &&
              snapshot_copy_write(&snapshots, c->out, &c->batch, c->err) &&
+             (!options->extra || options->extra(options->extra_context, c->out,
+                                                &c->batch, c->err)) &&
              flush(c, 0) && store_seal(c->out, c->err);
     }
     snapshot_copy_fini(&snapshots);
@@ -229,16 +231,15 @@ static bool sync_directory(const char *path)
     return ok;
 }
 
-/* Of a compaction that was killed, or the end of one. */
-static void remove_temporary(const char *temporary)
+void session_copy_remove(const char *path)
 {
     static const char *const files[] = {"data.mdb", "lock.mdb"};
     char name[4300];
     for (unsigned i = 0; i < 2; i++) {
-        (void)snprintf(name, sizeof name, "%s/%s", temporary, files[i]);
+        (void)snprintf(name, sizeof name, "%.4200s/%s", path, files[i]);
         (void)unlink(name);
     }
-    (void)rmdir(temporary);
+    (void)rmdir(path);
 }
 
 bool session_compact(const char *path, uint64_t budget,
@@ -251,12 +252,13 @@ bool session_compact(const char *path, uint64_t budget,
         return error_set(err, ERR_USAGE, "%.200s: the path is too long", path);
     (void)snprintf(from, sizeof from, "%s/data.mdb", temporary);
     (void)snprintf(to, sizeof to, "%s/data.mdb", path);
-    remove_temporary(temporary);
+    /* Of a compaction that was killed. */
+    session_copy_remove(temporary);
     if (!session_copy(path, temporary, &options, report, err))
         return false;
     bool ok = rename(from, to) == 0 && sync_directory(path);
     if (!ok)
         error_set(err, ERR_IO, "%s: %s", to, strerror(errno));
-    remove_temporary(temporary);
+    session_copy_remove(temporary);
     return ok;
 }

@@ -1,5 +1,6 @@
 #include "replay/copy_snapshots.h"
 
+#include "replay/content.h"
 #include "replay/record.h"
 
 #include <stdlib.h>
@@ -170,6 +171,24 @@ static bool thin_out(struct snapshot_copy *c, uint64_t budget,
     return true;
 }
 
+/* Pages of packed media stay, whoever else names them. */
+static bool count_contents(const struct session *s, struct count_refs *refs,
+                           struct error *err)
+{
+    for (unsigned i = 0; i < s->media_count; i++) {
+        struct content content;
+        enum store_found found = content_find(s, i, &content, err);
+        if (found == STORE_NONE)
+            continue;
+        bool ok = found == STORE_FOUND &&
+                  content_each_ref(&content, count_ref, refs);
+        content_fini(&content);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
 bool snapshot_copy_read(struct snapshot_copy *c, const struct session *s,
                         uint64_t from, uint64_t to, uint64_t budget,
                         struct error *err)
@@ -189,7 +208,7 @@ bool snapshot_copy_read(struct snapshot_copy *c, const struct session *s,
             !thin_put(&c->thin, c->snapshots[i].tick,
                       record_bytes(&c->snapshots[i])))
             return false;
-    if (!thin_out(c, budget, err))
+    if (!thin_out(c, budget, err) || !count_contents(s, &refs, err))
         return false;
     if (c->count > 0 && c->snapshots[0].tick <= from) {
         c->from = c->snapshots[0].tick;
@@ -211,23 +230,49 @@ static bool flush(struct store *out, struct store_batch *batch,
     return ok;
 }
 
+static int by_hash(const void *a, const void *b)
+{
+    const struct page_ref *x = *(const struct page_ref *const *)a;
+    const struct page_ref *y = *(const struct page_ref *const *)b;
+    return memcmp(x->hash, y->hash, PAGE_HASH_BYTES);
+}
+
+/* The named pages in the order of their keys, which fills the store's leaves
+ * where any other would leave them a third empty. */
+static const struct page_ref **sort_pages(const struct snapshot_copy *c,
+                                          size_t *count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->refs.capacity; i++)
+        n += c->refs.slots[i].refs > 0;
+    const struct page_ref **pages = malloc((n + 1) * sizeof *pages);
+    *count = 0;
+    for (size_t i = 0; pages && i < c->refs.capacity; i++)
+        if (c->refs.slots[i].refs > 0)
+            pages[(*count)++] = &c->refs.slots[i];
+    if (pages)
+        qsort(pages, n, sizeof *pages, by_hash);
+    return pages;
+}
+
 static bool write_pages(struct snapshot_copy *c, struct store *out,
                         struct store_batch *batch, struct error *err)
 {
     struct store_bytes v;
-    for (size_t i = 0; i < c->refs.capacity; i++) {
-        const struct page_ref *ref = &c->refs.slots[i];
-        if (ref->refs == 0)
-            continue;
-        if (store_get(c->store, STORE_PAGES, ref->hash, PAGE_HASH_BYTES, &v,
-                      err) != STORE_FOUND)
-            return false;
-        store_batch_put(batch, STORE_PAGES, ref->hash, PAGE_HASH_BYTES, v.data,
-                        v.bytes);
-        if (!flush(out, batch, err))
-            return false;
+    size_t count;
+    const struct page_ref **pages = sort_pages(c, &count);
+    bool ok = pages || no_memory(c, err);
+    for (size_t i = 0; ok && i < count; i++) {
+        const uint8_t *hash = pages[i]->hash;
+        ok = store_get(c->store, STORE_PAGES, hash, PAGE_HASH_BYTES, &v, err) ==
+             STORE_FOUND;
+        if (ok)
+            store_batch_put(batch, STORE_PAGES, hash, PAGE_HASH_BYTES, v.data,
+                            v.bytes);
+        ok = ok && flush(out, batch, err);
     }
-    return true;
+    free(pages);
+    return ok;
 }
 
 bool snapshot_copy_write(struct snapshot_copy *c, struct store *out,

@@ -403,13 +403,12 @@ void store_batch_delete(struct store_batch *b, enum store_db db,
     b->count++;
 }
 
-/* Events, digests and output arrive in key order: appending fills pages to the
- * brim where inserting would leave them half empty. */
+/* Most records arrive in key order: appending fills pages to the brim where
+ * inserting would leave them half empty. */
 static int put(struct store *s, MDB_txn *txn, enum store_db db, MDB_val *k,
                MDB_val *v)
 {
-    bool in_order =
-        db == STORE_EVENTS || db == STORE_DIGESTS || db == STORE_OUTPUT;
+    bool in_order = db != STORE_META;
     int code = mdb_put(txn, s->dbi[db], k, v, in_order ? MDB_APPEND : 0);
     if (code == MDB_KEYEXIST && in_order)
         code = mdb_put(txn, s->dbi[db], k, v, 0);

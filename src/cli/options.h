@@ -45,6 +45,7 @@ struct cli_options {
     uint64_t snapshot_interval; /* ns; 0: none on the way */
     uint64_t snapshot_budget;   /* bytes; 0: no limit */
     bool has_interval, has_budget;
+    bool with_media; /* pack's */
     unsigned jobs;              /* replay's; 0: not given */
     unsigned segment, segments; /* I/N; 0: not given */
     uint64_t stress_tlb, stress_block, stress_save;

@@ -24,7 +24,7 @@ bool replay_open(struct replay *r, const struct cli_options *o,
     if (!r->replayer)
         return false;
     const struct session *s = replayer_session(r->replayer);
-    if (!machine_setup_open(&r->setup, &s->config, err) ||
+    if (!machine_setup_open_session(&r->setup, s, r->notes_reads, err) ||
         !machine_set_engine(r->setup.machine, &o->engine, err))
         return false;
     r->setup.replayer = r->replayer;

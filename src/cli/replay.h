@@ -8,6 +8,7 @@
 struct replay {
     struct replayer *replayer;  /* owned */
     struct machine_setup setup; /* owned */
+    bool notes_reads;           /* see machine_setup.h; before replay_open() */
 };
 
 /* Open the session that o names and its media, build the machine with the
