@@ -1,13 +1,14 @@
 #include "replay/check.h"
 
 #include "base/bytes.h"
+#include "replay/content.h"
 #include "replay/record.h"
 #include "replay/session.h"
 #include "replay/snapshot.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 struct check {
     struct session *session;
@@ -18,7 +19,7 @@ struct check {
     uint64_t last_insns;
     uint32_t last_events_before;
     uint64_t refs; /* page names in snapshots */
-    uint8_t *page; /* owned: SNAPSHOT_CHUNK */
+    ZSTD_DCtx *unzip; /* owned */
 };
 
 typedef bool check_fn(struct check *c, const struct store_bytes *k,
@@ -67,18 +68,31 @@ static bool numbered(struct check *c, const char *what, uint32_t index,
     return true;
 }
 
+static bool check_ref(void *context, const uint8_t hash[PAGE_HASH_BYTES]);
+
+static bool check_content(struct check *c, const struct store_bytes *v)
+{
+    struct content content;
+    if (!content_unpack(v, &content, c->where, c->err))
+        return false;
+    bool ok = content_each_ref(&content, check_ref, c);
+    content_fini(&content);
+    return ok;
+}
+
 static bool check_meta(struct check *c, const struct store_bytes *k,
                        const struct store_bytes *v)
 {
     static const char *const names[] = {"format",  "config", "build",
-                                        "created", "commit", "seal"};
-    (void)v;
+                                        "created", "commit", "seal", "start"};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
         if (k->bytes == strlen(names[i]) &&
             memcmp(k->data, names[i], k->bytes) == 0)
             return true;
     if (k->bytes == 8 && memcmp(k->data, "media/", 6) == 0)
         return true;
+    if (k->bytes == 10 && memcmp(k->data, "content/", 8) == 0)
+        return check_content(c, v);
     return error_set(c->err, ERR_INPUT, "%s: meta: unknown key of %zu bytes",
                      c->where, k->bytes);
 }
@@ -143,29 +157,47 @@ static bool check_output(struct check *c, const struct store_bytes *k,
 static bool check_page(struct check *c, const struct store_bytes *k,
                        const struct store_bytes *v)
 {
-    size_t bytes;
-    if (k->bytes != SNAPSHOT_HASH_BYTES)
+    uint8_t page[PAGE_DATA_BYTES];
+    if (k->bytes != PAGE_HASH_BYTES)
         return error_set(c->err, ERR_INPUT,
                          "%s: pages: expected a key of %d bytes, found %zu",
-                         c->where, SNAPSHOT_HASH_BYTES, k->bytes);
-    if (!snapshot_page_unpack(k->data, v, c->page, &bytes, c->where, c->err))
+                         c->where, PAGE_HASH_BYTES, k->bytes);
+    if (!snapshot_page_unpack(c->unzip, k->data, v, page, c->where, c->err))
         return false;
     c->report->pages++;
-    c->report->page_bytes += bytes;
+    c->report->page_bytes += sizeof page;
     return true;
 }
 
-static bool check_ref(void *context, const uint8_t hash[SNAPSHOT_HASH_BYTES])
+static bool check_ref(void *context, const uint8_t hash[PAGE_HASH_BYTES])
 {
     struct check *c = context;
     struct store_bytes v;
     c->refs++;
     enum store_found found = store_get(c->session->store, STORE_PAGES, hash,
-                                       SNAPSHOT_HASH_BYTES, &v, c->err);
+                                       PAGE_HASH_BYTES, &v, c->err);
     if (found == STORE_NONE)
         return error_set(c->err, ERR_INPUT,
-                         "%s: a snapshot names page %016llx, which is missing",
+                         "%s: page %016llx is named, and missing",
                          c->where, (unsigned long long)load_be64(hash));
+    return found == STORE_FOUND;
+}
+
+static bool check_base(struct check *c, const struct snapshot *snap)
+{
+    uint8_t key[KEY_TICK_BYTES];
+    struct store_bytes v;
+    if (snap->base == SNAPSHOT_WHOLE)
+        return true;
+    key_tick(key, snap->base);
+    enum store_found found = store_get(c->session->store, STORE_SNAPSHOTS, key,
+                                       sizeof key, &v, c->err);
+    if (found == STORE_NONE)
+        return error_set(c->err, ERR_INPUT,
+                         "%s: the snapshot at tick %llu stands on one at tick "
+                         "%llu, which is missing",
+                         c->where, (unsigned long long)snap->tick,
+                         (unsigned long long)snap->base);
     return found == STORE_FOUND;
 }
 
@@ -175,7 +207,7 @@ static bool check_snapshot(struct check *c, const struct store_bytes *k,
     struct snapshot snap;
     if (!snapshot_unpack(k, v, &snap, c->where, c->err))
         return false;
-    bool ok = in_order(c, "snapshots", snap.tick) &&
+    bool ok = in_order(c, "snapshots", snap.tick) && check_base(c, &snap) &&
               snapshot_each_ref(&snap, check_ref, c);
     if (ok && snap.events_before > c->session->commit.events)
         ok = error_set(c->err, ERR_INPUT,
@@ -211,15 +243,17 @@ bool session_check(const char *path, struct check_report *report,
     *report = (struct check_report){0};
     if (!session_open(path, &c.session, err))
         return false;
-    c.page = malloc(SNAPSHOT_CHUNK);
-    bool ok =
-        c.page != NULL || error_set(err, ERR_NOMEM, "%s: out of memory", path);
+    c.unzip = ZSTD_createDCtx();
+    bool ok = c.unzip ||
+              error_set(err, ERR_NOMEM, "%s: out of memory", path);
     ok = ok && walk(&c, STORE_META, check_meta) &&
-         walk(&c, STORE_EVENTS, check_event) &&
-         walk(&c, STORE_DIGESTS, check_digest) &&
-         walk(&c, STORE_OUTPUT, check_output) && check_counts(&c) &&
-         walk(&c, STORE_PAGES, check_page) &&
-         walk(&c, STORE_SNAPSHOTS, check_snapshot);
+              walk(&c, STORE_EVENTS, check_event) &&
+              walk(&c, STORE_DIGESTS, check_digest) &&
+              walk(&c, STORE_OUTPUT, check_output) && check_counts(&c);
+    /* Snapshots of version 1 are not used, and were laid out otherwise. */
+    if (ok && c.session->format >= SNAPSHOT_FORMAT)
+        ok = walk(&c, STORE_PAGES, check_page) &&
+             walk(&c, STORE_SNAPSHOTS, check_snapshot);
     if (ok && report->pages > 0 && report->snapshots == 0)
         (void)snprintf(report->warning, sizeof report->warning,
                        "%.200s: pages exist, but no snapshot names them", path);
@@ -227,7 +261,7 @@ bool session_check(const char *path, struct check_report *report,
     report->sealed = c.session->sealed;
     if (ok && report->torn)
         session_warning(c.session, report->warning, sizeof report->warning);
-    free(c.page);
+    (void)ZSTD_freeDCtx(c.unzip);
     session_close(c.session);
     return ok;
 }

@@ -8,7 +8,7 @@
 /* ---- iterators
  * ------------------------------------------------------------------ */
 
-bool info_each_event(struct session *s, uint64_t from, uint64_t to,
+bool info_each_event(const struct session *s, uint64_t from, uint64_t to,
                      info_event_fn *fn, void *context, struct error *err)
 {
     struct store_cursor c;
@@ -32,7 +32,7 @@ bool info_each_event(struct session *s, uint64_t from, uint64_t to,
     return ok && found != STORE_BAD;
 }
 
-bool info_each_digest(struct session *s, uint64_t from, uint64_t to,
+bool info_each_digest(const struct session *s, uint64_t from, uint64_t to,
                       info_digest_fn *fn, void *context, struct error *err)
 {
     struct store_cursor c;
@@ -55,7 +55,7 @@ bool info_each_digest(struct session *s, uint64_t from, uint64_t to,
     return ok && found != STORE_BAD;
 }
 
-bool info_each_output(struct session *s, uint64_t from, uint64_t to,
+bool info_each_output(const struct session *s, uint64_t from, uint64_t to,
                       info_output_fn *fn, void *context, struct error *err)
 {
     struct store_cursor c;

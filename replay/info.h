@@ -29,13 +29,13 @@ char *info_json(const struct session *s, const struct info *info);
  * inclusive. */
 typedef bool info_event_fn(void *context, uint32_t index,
                            const struct event *event);
-bool info_each_event(struct session *s, uint64_t from, uint64_t to,
+bool info_each_event(const struct session *s, uint64_t from, uint64_t to,
                      info_event_fn *fn, void *context, struct error *err);
 typedef bool info_digest_fn(void *context, const struct digest_record *digest);
-bool info_each_digest(struct session *s, uint64_t from, uint64_t to,
+bool info_each_digest(const struct session *s, uint64_t from, uint64_t to,
                       info_digest_fn *fn, void *context, struct error *err);
 typedef bool info_output_fn(void *context, const struct output_chunk *chunk);
-bool info_each_output(struct session *s, uint64_t from, uint64_t to,
+bool info_each_output(const struct session *s, uint64_t from, uint64_t to,
                       info_output_fn *fn, void *context, struct error *err);
 
 /* One event as one line of JSON (no newline); the caller frees it. */

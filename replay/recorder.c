@@ -3,18 +3,23 @@
 #include "base/bytes.h"
 #include "replay/checkpoint.h"
 #include "replay/record.h"
-#include "replay/snapshot.h"
+#include "replay/snapshotter.h"
 #include "replay/store.h"
 #include "replay/writer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct recorder {
     struct machine *machine;   /* borrowed */
     struct store *store;       /* owned; the writer's while it runs */
     struct log_writer *writer; /* owned */
+    struct snapshotter *snapshotter; /* owned */
+    uint64_t snapshot_interval;      /* ticks; 0: none on the way */
+    uint64_t snapshot_work;          /* ns; 0: any */
+    uint64_t snapshot_tick, snapshot_cpu_ns; /* of the last */
     machine_output_fn *output; /* borrowed, with its context */
     void *output_context;
     struct checkpoint last; /* digest */
@@ -31,6 +36,14 @@ static void on_output(void *context, uint64_t tick, enum output_channel channel,
     log_writer_output(r->writer, tick, channel, bytes, count);
     if (r->output)
         r->output(r->output_context, tick, channel, bytes, count);
+}
+
+/* Of this thread: what a replay will need too, whatever else the host does. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static void put_media(struct store_batch *b,
@@ -76,6 +89,26 @@ static bool put_meta(struct recorder *r, const struct recorder_options *options,
     return ok;
 }
 
+/* The snapshot of the start, on which all others stand. */
+static bool start_snapshots(struct recorder *r,
+                            const struct recorder_options *options,
+                            struct error *err)
+{
+    uint64_t mhz = machine_config(r->machine)->cpu_mhz;
+    uint64_t us = options->snapshot_interval / 1000;
+    r->snapshot_interval = us < UINT64_MAX / mhz ? us * mhz : UINT64_MAX;
+    if (r->snapshot_interval == 0 && options->snapshot_interval > 0)
+        r->snapshot_interval = 1;
+    r->snapshot_work = options->snapshot_work;
+    r->snapshotter = snapshotter_new(r->store, r->machine,
+                                     options->snapshot_budget, err);
+    if (!r->snapshotter)
+        return false;
+    (void)snapshotter_take(r->snapshotter, 0);
+    r->snapshot_cpu_ns = cpu_ns();
+    return snapshotter_wait(r->snapshotter, err);
+}
+
 struct recorder *recorder_new(const struct recorder_options *options,
                               struct machine *m, struct error *err)
 {
@@ -99,12 +132,14 @@ struct recorder *recorder_new(const struct recorder_options *options,
         free(r);
         return NULL;
     }
-    if (!put_meta(r, options, err) || !snapshot_take(r->store, m, 0, err) ||
+    if (!put_meta(r, options, err) || !start_snapshots(r, options, err) ||
         !(r->writer = log_writer_new(r->store, err))) {
+        snapshotter_free(r->snapshotter);
         store_discard(r->store);
         free(r);
         return NULL;
     }
+    snapshotter_follow(r->snapshotter, r->writer);
     machine_set_output(m, on_output, r);
     return r;
 }
@@ -114,6 +149,9 @@ void recorder_free(struct recorder *r)
     if (!r)
         return;
     machine_set_output(r->machine, NULL, NULL);
+    /* The snapshotter waits for the log, and the log waits for nobody. */
+    (void)log_writer_stop(r->writer, NULL);
+    snapshotter_free(r->snapshotter);
     log_writer_free(r->writer);
     store_close(r->store);
     free(r);
@@ -137,6 +175,9 @@ bool recorder_inject(struct recorder *r, const struct event *event,
                              ? event_type_name(event->type)
                              : "unknown",
                          event->bytes);
+    /* The medium that leaves may still be read from. */
+    if (event->type == EVENT_TYPE_MEDIA)
+        snapshotter_wait_copied(r->snapshotter);
     if (!machine_inject(r->machine, event, err))
         return false;
     log_event(r, event);
@@ -159,6 +200,22 @@ static void take_digest(struct recorder *r)
     if (r->digests == 0 || r->last.tick != d.tick)
         r->digests++;
     r->last = (struct checkpoint){.tick = d.tick, .insns = d.insns};
+}
+
+static void snapshot_when_due(struct recorder *r, uint64_t tick)
+{
+    uint64_t passed = tick - r->snapshot_tick;
+    if (tick % CHECKPOINT_TICKS != 0 || passed == 0 ||
+        r->snapshot_interval == 0)
+        return;
+    if (passed < r->snapshot_interval &&
+        (r->snapshot_work == 0 ||
+         cpu_ns() - r->snapshot_cpu_ns < r->snapshot_work))
+        return;
+    if (!snapshotter_take(r->snapshotter, r->events))
+        return; /* at the next of these ticks, then */
+    r->snapshot_tick = tick;
+    r->snapshot_cpu_ns = cpu_ns();
 }
 
 /* machine_run(), but what it stops at is always the arrival at a tick, which is
@@ -191,6 +248,8 @@ enum stop_reason recorder_run(struct recorder *r, uint64_t until_tick)
             checkpoint_due(&r->last, tick, machine_insns(r->machine)))
             take_digest(r);
         log_writer_progress(r->writer, tick);
+        if (goes_on)
+            snapshot_when_due(r, tick);
         if (reason != STOP_TICK || tick >= until_tick)
             return reason;
     }
@@ -225,13 +284,22 @@ bool recorder_finish(struct recorder *r, enum stop_reason reason,
     }
     if (!log_writer_stop(r->writer, err))
         return false;
-    if (r->no_end_snapshot ||
-        snapshot_take(r->store, r->machine, events, &inner))
+    bool ok = snapshotter_wait(r->snapshotter, &inner);
+    if (ok && !r->no_end_snapshot) {
+        (void)snapshotter_take(r->snapshotter, events);
+        ok = snapshotter_wait(r->snapshotter, &inner);
+    }
+    if (ok)
         return store_seal(r->store, err);
     return error_set(err, inner.code,
                      "%.700s; the recording is complete but for the snapshot "
                      "of its end",
                      inner.text);
+}
+
+struct snapshotter *recorder_snapshotter(struct recorder *r)
+{
+    return r->snapshotter;
 }
 
 void recorder_stats(const struct recorder *r, struct recorder_stats *out)
@@ -243,4 +311,5 @@ void recorder_stats(const struct recorder *r, struct recorder_stats *out)
                                    .committed_tick = w.committed_tick,
                                    .events = r->events,
                                    .digests = r->digests};
+    snapshotter_stats(r->snapshotter, &out->snapshots);
 }

@@ -2,7 +2,6 @@
 
 #include "base/bytes.h"
 #include "replay/checkpoint.h"
-#include "replay/snapshot.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 struct replayer {
     struct session *session; /* owned */
     struct machine *machine; /* borrowed */
+    struct place_keeper *places; /* owned; NULL until somebody seeks */
     struct store_cursor event_cursor, digest_cursor;
     struct event event; /* the next to feed; END is not fed */
     uint32_t fed;       /* events applied to the machine */
@@ -48,6 +48,7 @@ void replayer_free(struct replayer *r)
         return;
     store_cursor_close(&r->event_cursor);
     store_cursor_close(&r->digest_cursor);
+    place_keeper_free(r->places);
     session_close(r->session);
     free(r);
 }
@@ -177,15 +178,37 @@ bool replayer_attach(struct replayer *r, struct machine *m, struct error *err)
                          where(r));
     r->machine = m;
     r->report = (struct replay_report){0};
+    if (r->session->start_tick > 0)
+        return replayer_seek(r, r->session->start_tick, err);
     return position(r, 0, err);
+}
+
+uint32_t replayer_events_fed(const struct replayer *r)
+{
+    return r->fed;
+}
+
+bool replayer_resume(struct replayer *r, uint32_t events_fed, struct error *err)
+{
+    return position(r, events_fed, err);
+}
+
+struct place_keeper *replayer_places(struct replayer *r, struct error *err)
+{
+    if (!r->places)
+        r->places = place_keeper_new(r->session->store, r->machine, err);
+    return r->places;
 }
 
 bool replayer_seek(struct replayer *r, uint64_t tick, struct error *err)
 {
-    struct snapshot snap;
+    struct place place;
     uint64_t end = r->session->end_tick;
-    enum store_found found = snapshot_find(
-        r->session->store, tick < end ? tick : end, false, &snap, err);
+    struct place_keeper *places = replayer_places(r, err);
+    if (!places)
+        return false;
+    enum store_found found =
+        place_find(places, tick < end ? tick : end, false, &place, err);
     if (found == STORE_BAD)
         return false;
     if (found == STORE_NONE)
@@ -193,9 +216,9 @@ bool replayer_seek(struct replayer *r, uint64_t tick, struct error *err)
                          "%s: the session has no snapshot at or below tick "
                          "%llu",
                          where(r), (unsigned long long)tick);
-    bool ok = snapshot_load(r->session->store, &snap, r->machine, err) &&
-              position(r, snap.events_before, err);
-    snapshot_fini(&snap);
+    bool ok = place_load(places, &place, err) &&
+              position(r, place.events_before, err);
+    place_fini(&place);
     return ok;
 }
 
@@ -204,17 +227,17 @@ bool replayer_seek(struct replayer *r, uint64_t tick, struct error *err)
 
 static void name_difference(struct replayer *r)
 {
-    struct snapshot snap;
+    struct place place;
     struct replay_report *report = &r->report;
-    if (snapshot_find(r->session->store, r->digest.tick, true, &snap, NULL) !=
-        STORE_FOUND)
+    struct place_keeper *places = replayer_places(r, NULL);
+    if (!places || place_find(places, r->digest.tick, true, &place, NULL) !=
+                       STORE_FOUND)
         return;
-    if (snap.events_before == r->fed &&
-        !snapshot_first_difference(r->session->store, &snap, r->machine,
-                                   report->difference,
-                                   sizeof report->difference))
+    if (place.events_before == r->fed &&
+        !place_differs(places, &place, report->difference,
+                       sizeof report->difference))
         report->difference[0] = 0;
-    snapshot_fini(&snap);
+    place_fini(&place);
 }
 
 static enum replay_stop diverged(struct replayer *r, struct error *err)
@@ -274,6 +297,30 @@ static bool compare(struct replayer *r)
     report->first_bad_tick = r->digest.tick;
     name_difference(r);
     return false;
+}
+
+enum replay_stop replayer_meet_snapshot(struct replayer *r, struct error *err)
+{
+    struct place place;
+    struct replay_report *report = &r->report;
+    struct place_keeper *places = replayer_places(r, err);
+    uint64_t tick = machine_tick(r->machine);
+    if (!places)
+        return REPLAY_FAILED;
+    enum store_found found = place_find(places, tick, true, &place, err);
+    if (found != STORE_FOUND)
+        return found == STORE_NONE ? REPLAY_UNTIL : REPLAY_FAILED;
+    bool differs = place.events_before == r->fed &&
+                   place_differs(places, &place, report->difference,
+                                 sizeof report->difference);
+    place_fini(&place);
+    if (!differs)
+        return REPLAY_UNTIL;
+    report->first_bad_tick = tick;
+    report->cpu_differs = strncmp(report->difference, "memory", 6) != 0 &&
+                          strncmp(report->difference, "drive", 5) != 0;
+    report->mem_differs = !report->cpu_differs;
+    return diverged(r, err);
 }
 
 /* ---- the run loop
@@ -351,6 +398,8 @@ static enum replay_stop stopped(struct replayer *r, enum stop_reason reason,
     const struct session *s = r->session;
     if (reason == STOP_REQUEST)
         return REPLAY_REQUEST;
+    if (reason == STOP_PROBE)
+        return REPLAY_PROBE;
     if (reason == STOP_MEDIA_ERROR) {
         *err = *machine_error(r->machine);
         return REPLAY_FAILED;

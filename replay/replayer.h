@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "board/machine.h"
 #include "replay/media.h"
+#include "replay/place.h"
 #include "replay/session.h"
 
 #include <stdbool.h>
@@ -29,6 +30,7 @@ enum replay_stop {
     REPLAY_END,      /* at the recording's end, which was a clean one */
     REPLAY_TORN,     /* at the last committed tick of a torn recording */
     REPLAY_REQUEST,  /* machine_request_stop(): call again to go on */
+    REPLAY_PROBE,    /* STOP_PROBE of board/probe.h: call again to go on */
     REPLAY_DIVERGED, /* the report's divergence is filled, err is its sentence*/
     REPLAY_FAILED    /* err: damaged session, missing medium, host fault */
 };
@@ -57,7 +59,8 @@ bool replayer_check_media(const struct replayer *r,
 const struct media_identity *replayer_find_media(const struct replayer *r,
                                                  const char *path);
 
-/* m is new, at tick 0, of the session's configuration; borrowed. */
+/* m is new, at tick 0, of the session's configuration; borrowed. A session that
+ * was cut out of another puts it where that one began. */
 bool replayer_attach(struct replayer *r, struct machine *m, struct error *err);
 
 /* Compare digests (the default) or not. */
@@ -74,9 +77,23 @@ void replayer_set_progress(struct replayer *r, replay_progress_fn *fn,
  * replayer_run() goes on from there. On false the machine is unusable. */
 bool replayer_seek(struct replayer *r, uint64_t tick, struct error *err);
 
+/* For those who put the machine elsewhere themselves (seek.h): how many events
+ * have been fed to it, and go on from where that many have been. */
+uint32_t replayer_events_fed(const struct replayer *r);
+bool replayer_resume(struct replayer *r, uint32_t events_fed,
+                     struct error *err);
+
+/* The keeper of the machine's states, made on the first call; the replayer's.
+ * NULL: err. */
+struct place_keeper *replayer_places(struct replayer *r, struct error *err);
+
 /* Run until until_tick or the recording's end, whichever is first. */
 enum replay_stop replayer_run(struct replayer *r, uint64_t until_tick,
                               struct error *err);
+
+/* Compare the machine with the snapshot of its tick: REPLAY_DIVERGED or, equal
+ * or without such a snapshot, REPLAY_UNTIL. */
+enum replay_stop replayer_meet_snapshot(struct replayer *r, struct error *err);
 
 const struct replay_report *replayer_report(const struct replayer *r);
 

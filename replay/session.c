@@ -15,6 +15,7 @@ const char *stop_reason_name(enum stop_reason reason)
         [STOP_SHUTDOWN] = "triple-fault",
         [STOP_MEDIA_ERROR] = "media-error",
         [STOP_REQUEST] = "request",
+        [STOP_PROBE] = "probe",
     };
     if ((unsigned)reason >= sizeof names / sizeof names[0])
         return "unknown";
@@ -130,10 +131,29 @@ static bool read_end(struct session *s, struct error *err)
     return true;
 }
 
+/* Only a session that was cut out of another has the record. */
+static bool read_start(struct session *s, struct error *err)
+{
+    struct store_bytes v;
+    switch (store_get(s->store, STORE_META, "start", 5, &v, err)) {
+    case STORE_NONE:
+        return true;
+    case STORE_FOUND:
+        break;
+    default:
+        return false;
+    }
+    if (v.bytes != 8)
+        return error_set(err, ERR_INPUT, "%s: damaged: start of %zu bytes",
+                         store_path(s->store), v.bytes);
+    s->start_tick = load_le64(v.data);
+    return true;
+}
+
 static bool read_all(struct session *s, struct error *err)
 {
     struct store_bytes v;
-    s->format = STORE_FORMAT;
+    s->format = store_format(s->store);
     if (!read_config(s, err) || !need(s, "build", &v, err))
         return false;
     size_t bytes =
@@ -145,7 +165,7 @@ static bool read_all(struct session *s, struct error *err)
         return error_set(err, ERR_INPUT, "%s: damaged: date of %zu bytes",
                          store_path(s->store), v.bytes);
     s->created = (int64_t)load_le64(v.data);
-    return read_media(s, err) && need(s, "commit", &v, err) &&
+    return read_start(s, err) && read_media(s, err) && need(s, "commit", &v, err) &&
            commit_record_get(&v, &s->commit, store_path(s->store), err) &&
            read_end(s, err) && store_check_seal(s->store, &s->sealed, err);
 }

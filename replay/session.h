@@ -21,6 +21,7 @@ struct session {
     struct media_identity media[MEDIA_MAX];
     unsigned media_count;
     struct commit_record commit;
+    uint64_t start_tick; /* 0, but in a session cut out of another */
     uint64_t end_tick; /* of END, or the committed tick of a torn session */
     bool torn;   /* no END: the recorder was killed or its disk was full */
     bool sealed; /* the whole file is what was sealed (store_check_seal) */

@@ -88,6 +88,11 @@ const char *store_path(const struct store *s)
     return s->path;
 }
 
+uint32_t store_format(const struct store *s)
+{
+    return s->format;
+}
+
 uint64_t store_file_bytes(const struct store *s)
 {
     struct stat st;
@@ -104,6 +109,7 @@ void store_close(struct store *s)
         mdb_env_close(s->env);
     if (s->lock_fd >= 0)
         (void)close(s->lock_fd);
+    (void)pthread_mutex_destroy(&s->lock);
     free(s->path);
     free(s->data_path);
     free(s);
@@ -114,6 +120,8 @@ static struct store *store_new(const char *path, struct error *err)
     struct store *s = calloc(1, sizeof *s);
     if (s) {
         s->lock_fd = -1;
+        s->format = STORE_FORMAT;
+        (void)pthread_mutex_init(&s->lock, NULL);
         s->path = strdup(path);
         size_t bytes = strlen(path) + sizeof "/data.mdb";
         s->data_path = malloc(bytes);
@@ -276,6 +284,7 @@ static bool check_format(struct store *s, struct error *err)
     if (version < 1)
         return error_set(err, ERR_INPUT, "%s: damaged: format version 0",
                          s->path);
+    s->format = version;
     return true;
 }
 
@@ -349,6 +358,7 @@ bool store_open(const char *path, struct store **out, struct error *err)
 enum {
     PUT_HEAD_BYTES = 6 /* u8 database, u8 key bytes, u32 value bytes */
 };
+#define DELETED UINT32_MAX /* stands where the value's bytes would */
 
 void store_batch_init(struct store_batch *b)
 {
@@ -383,13 +393,22 @@ void store_batch_put(struct store_batch *b, enum store_db db, const void *key,
     b->count++;
 }
 
-/* Events, digests and output arrive in key order: appending fills pages to the
- * brim where inserting would leave them half empty. */
+void store_batch_delete(struct store_batch *b, enum store_db db,
+                        const void *key, size_t key_bytes)
+{
+    writer_u8(&b->bytes, (uint8_t)db);
+    writer_u8(&b->bytes, (uint8_t)key_bytes);
+    writer_u32(&b->bytes, DELETED);
+    writer_bytes(&b->bytes, key, key_bytes);
+    b->count++;
+}
+
+/* Most records arrive in key order: appending fills pages to the brim where
+ * inserting would leave them half empty. */
 static int put(struct store *s, MDB_txn *txn, enum store_db db, MDB_val *k,
                MDB_val *v)
 {
-    bool in_order =
-        db == STORE_EVENTS || db == STORE_DIGESTS || db == STORE_OUTPUT;
+    bool in_order = db != STORE_META;
     int code = mdb_put(txn, s->dbi[db], k, v, in_order ? MDB_APPEND : 0);
     if (code == MDB_KEYEXIST && in_order)
         code = mdb_put(txn, s->dbi[db], k, v, 0);
@@ -407,7 +426,13 @@ static int commit_once(struct store *s, const struct store_batch *b)
         MDB_val k = {.mv_size = at[1], .mv_data = at + PUT_HEAD_BYTES};
         MDB_val v = {.mv_size = load_le32(at + 2),
                      .mv_data = at + PUT_HEAD_BYTES + k.mv_size};
-        code = put(s, txn, (enum store_db)at[0], &k, &v);
+        if (v.mv_size == DELETED) {
+            v.mv_size = 0;
+            code = mdb_del(txn, s->dbi[at[0]], &k, NULL);
+            code = code == MDB_NOTFOUND ? 0 : code;
+        } else {
+            code = put(s, txn, (enum store_db)at[0], &k, &v);
+        }
         at += PUT_HEAD_BYTES + k.mv_size + v.mv_size;
     }
     if (code) {
@@ -435,8 +460,10 @@ bool store_commit(struct store *s, const struct store_batch *b,
     int code;
     if (b->bytes.failed)
         return store_fail(s, ENOMEM, "writing", err);
+    (void)pthread_mutex_lock(&s->lock);
     do
         code = commit_once(s, b);
     while (code == MDB_MAP_FULL && grow(s));
+    (void)pthread_mutex_unlock(&s->lock);
     return code ? store_fail(s, code, "writing", err) : true;
 }

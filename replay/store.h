@@ -15,7 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STORE_FORMAT 1 /* version; a newer one is refused by name */
+/* Version; a newer one is refused by name. Version 2: snapshots that name what
+ * has changed since others. */
+#define STORE_FORMAT    2
+#define SNAPSHOT_FORMAT 2 /* the first with such snapshots */
 
 enum store_db {
     STORE_META,      /* name */
@@ -55,8 +58,9 @@ void store_discard(struct store *s);
 
 const char *store_path(const struct store *s);
 uint64_t store_file_bytes(const struct store *s); /* size of data.mdb now */
+uint32_t store_format(const struct store *s);
 
-/* ---- writing: batches, from one thread at a time --------------------------
+/* ---- writing: batches, committed by any thread ------------------------------
  */
 
 /* A list of puts in memory, committed as one transaction: all or nothing. */
@@ -70,6 +74,10 @@ void store_batch_reset(struct store_batch *b);
 /* Adds or replaces db[key] = value. Out of memory is found by the commit. */
 void store_batch_put(struct store_batch *b, enum store_db db, const void *key,
                      size_t key_bytes, const void *value, size_t value_bytes);
+
+/* Removes db[key], if it is there. */
+void store_batch_delete(struct store_batch *b, enum store_db db,
+                        const void *key, size_t key_bytes);
 
 /* On return the batch is durable (fsync'ed). False: nothing of it is in the
  * store, everything committed before still is. ERR_FULL when the disk (or the
@@ -102,9 +110,10 @@ enum store_found {
 enum store_found store_get(struct store *s, enum store_db db, const void *key,
                            size_t key_bytes, struct store_bytes *value,
                            struct error *err);
-/* On a store that store_create() gave: is the key there? */
-bool store_has(struct store *s, enum store_db db, const void *key,
-               size_t key_bytes);
+/* On a store that store_create() gave: a copy of the value, appended to out. */
+enum store_found store_fetch(struct store *s, enum store_db db,
+                             const void *key, size_t key_bytes,
+                             struct writer *out, struct error *err);
 
 /* A cursor walks one database in key order. Embedded; no fini needed beyond
  * store_cursor_close(). */
@@ -121,6 +130,9 @@ enum store_found store_cursor_seek(struct store_cursor *c, const void *key,
                                    size_t key_bytes, struct store_bytes *k,
                                    struct store_bytes *v, struct error *err);
 enum store_found store_cursor_next(struct store_cursor *c,
+                                   struct store_bytes *k, struct store_bytes *v,
+                                   struct error *err);
+enum store_found store_cursor_prev(struct store_cursor *c,
                                    struct store_bytes *k, struct store_bytes *v,
                                    struct error *err);
 enum store_found store_cursor_last(struct store_cursor *c,

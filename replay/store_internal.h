@@ -5,6 +5,7 @@
 #include "replay/store.h"
 
 #include <lmdb.h>
+#include <pthread.h>
 
 struct store {
     char *path;      /* owned: the directory */
@@ -16,6 +17,8 @@ struct store {
     uint64_t map_bytes; /* address space of the map */
     uint64_t limit_bytes;
     bool made_directory; /* by store_create() */
+    uint32_t format;
+    pthread_mutex_t lock; /* of a writer: the map moves only when it is held */
 };
 
 /* 4 or 8: how many checksum bytes end a value of this database. */

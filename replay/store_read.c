@@ -19,28 +19,29 @@ static void key_text(enum store_db db, const MDB_val *k, char *text,
     }
 }
 
+static enum store_found damaged(const struct store *s, enum store_db db,
+                                const MDB_val *k, const char *how,
+                                struct error *err)
+{
+    char name[2 * STORE_KEY_MAX + 4];
+    key_text(db, k, name, sizeof name);
+    error_set(err, ERR_INPUT, "%s: damaged: record %s of %s %s", s->path, name,
+              store_db_name(db), how);
+    return STORE_BAD;
+}
+
 static enum store_found take(const struct store *s, enum store_db db,
                              const MDB_val *k, const MDB_val *v,
                              struct store_bytes *value, struct error *err)
 {
-    char name[2 * STORE_KEY_MAX + 4];
     unsigned sum_bytes = store_sum_bytes(db);
-    key_text(db, k, name, sizeof name);
-    if (v->mv_size < sum_bytes) {
-        error_set(err, ERR_INPUT,
-                  "%s: damaged: record %s of %s is shorter than its checksum",
-                  s->path, name, store_db_name(db));
-        return STORE_BAD;
-    }
+    if (v->mv_size < sum_bytes)
+        return damaged(s, db, k, "is shorter than its checksum", err);
     size_t bytes = v->mv_size - sum_bytes;
     uint8_t sum[8];
     store_le64(sum, store_sum(db, k->mv_data, k->mv_size, v->mv_data, bytes));
-    if (memcmp(sum, (const uint8_t *)v->mv_data + bytes, sum_bytes) != 0) {
-        error_set(err, ERR_INPUT,
-                  "%s: damaged: record %s of %s does not match its checksum",
-                  s->path, name, store_db_name(db));
-        return STORE_BAD;
-    }
+    if (memcmp(sum, (const uint8_t *)v->mv_data + bytes, sum_bytes) != 0)
+        return damaged(s, db, k, "does not match its checksum", err);
     *value = (struct store_bytes){v->mv_data, bytes};
     return STORE_FOUND;
 }
@@ -61,17 +62,30 @@ enum store_found store_get(struct store *s, enum store_db db, const void *key,
     return take(s, db, &k, &v, value, err);
 }
 
-bool store_has(struct store *s, enum store_db db, const void *key,
-               size_t key_bytes)
+enum store_found store_fetch(struct store *s, enum store_db db, const void *key,
+                             size_t key_bytes, struct writer *out,
+                             struct error *err)
 {
     MDB_val k = {.mv_size = key_bytes, .mv_data = (void *)(uintptr_t)key};
     MDB_val v;
     MDB_txn *txn;
-    if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0)
-        return false;
-    bool found = mdb_get(txn, s->dbi[db], &k, &v) == 0;
-    mdb_txn_abort(txn);
-    return found;
+    struct store_bytes value;
+    enum store_found found = STORE_NONE;
+    (void)pthread_mutex_lock(&s->lock);
+    int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    if (!code) {
+        code = mdb_get(txn, s->dbi[db], &k, &v);
+        if (!code)
+            found = take(s, db, &k, &v, &value, err);
+        if (found == STORE_FOUND)
+            writer_bytes(out, value.data, value.bytes);
+        mdb_txn_abort(txn);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    if (!code || code == MDB_NOTFOUND)
+        return found;
+    store_fail(s, code, "reading", err);
+    return STORE_BAD;
 }
 
 bool store_cursor_open(struct store *s, enum store_db db,
@@ -123,6 +137,14 @@ enum store_found store_cursor_next(struct store_cursor *c,
 {
     MDB_val at = {0};
     return cursor_get(c, &at, MDB_NEXT, k, v, err);
+}
+
+enum store_found store_cursor_prev(struct store_cursor *c,
+                                   struct store_bytes *k, struct store_bytes *v,
+                                   struct error *err)
+{
+    MDB_val at = {0};
+    return cursor_get(c, &at, MDB_PREV, k, v, err);
 }
 
 enum store_found store_cursor_last(struct store_cursor *c,

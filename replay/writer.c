@@ -40,6 +40,7 @@ struct log_writer {
     /* Written by the writer thread. */
     _Atomic bool failed;
     _Atomic uint64_t file_bytes, log_bytes, committed_tick;
+    _Atomic uint32_t committed_events;
     struct error error; /* before `failed` is set */
 
     /* The writer thread's own. */
@@ -138,6 +139,7 @@ static void commit(struct log_writer *w)
         atomic_store(&w->failed, true);
         return;
     }
+    atomic_store(&w->committed_events, w->commit.events);
     atomic_store(&w->committed_tick, w->commit.tick);
     atomic_fetch_add(&w->log_bytes, log_bytes);
     atomic_store(&w->file_bytes, store_file_bytes(w->store));
@@ -280,6 +282,13 @@ bool log_writer_stop(struct log_writer *w, struct error *err)
         w->started = false;
     }
     return !log_writer_failed(w, err);
+}
+
+bool log_writer_reached(const struct log_writer *w, uint64_t tick,
+                        uint32_t events)
+{
+    return atomic_load(&w->committed_tick) >= tick &&
+           atomic_load(&w->committed_events) >= events;
 }
 
 bool log_writer_failed(const struct log_writer *w, struct error *err)

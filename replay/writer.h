@@ -41,6 +41,10 @@ void log_writer_progress(struct log_writer *w, uint64_t tick);
  * failed, err says why. Idempotent. */
 bool log_writer_stop(struct log_writer *w, struct error *err);
 
+/* Any thread: is everything committed up to `tick`, and as many events? */
+bool log_writer_reached(const struct log_writer *w, uint64_t tick,
+                        uint32_t events);
+
 /* Any thread. err as above. */
 bool log_writer_failed(const struct log_writer *w, struct error *err);
 void log_writer_stats(const struct log_writer *w, struct log_writer_stats *out);

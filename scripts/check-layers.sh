@@ -5,8 +5,8 @@ set -u
 cd "$(dirname "$0")/.." || exit 2
 
 # Each folder and what it may include, beside itself and the C library. replay/
-# gets mem and dev with the board: machine_phys() and machine_block() hand out
-# what snapshots are made of.
+# gets cpu, mem and dev with the board: machine_cpu(), machine_phys() and
+# machine_block() hand out what snapshots and debuggers look into.
 layers='
 base:
 mem: base
@@ -15,8 +15,8 @@ jit: cpu mem base
 dev: mem base
 board: cpu jit dev mem base
 host: board dev base
-replay: board dev mem base
-analysis: replay board dev base
+replay: board cpu dev mem base
+analysis: replay board cpu dev mem base
 cli: analysis replay host board dev jit cpu mem base
 '
 

@@ -189,6 +189,55 @@ static void sizes_that_are_no_medium_are_refused(void **state)
     assert_int_equal(f.closed, 3);
 }
 
+static void count_block(void *context, uint64_t n)
+{
+    unsigned *count = context;
+    *count += (unsigned)n + 1;
+}
+
+static void changes_are_listed_once_apart_from_digests(void **state)
+{
+    struct fake f = {0};
+    struct block *b = make(&f, false);
+    uint8_t data[512] = {9}, digest[16];
+    const uint64_t *list;
+    unsigned seen = 0;
+    (void)state;
+    assert_true(block_is_new(b));
+    block_write(b, 17, 1, data);
+    assert_int_equal(block_changes(b, &list), 1);
+    assert_int_equal(list[0], 2);
+    block_digest(b, digest);
+    assert_int_equal(block_changes(b, &list), 1);
+    block_forget_changes(b);
+    assert_false(block_is_new(b));
+    assert_int_equal(block_changes(b, &list), 0);
+    block_on_first_write(b, count_block, &seen);
+    block_write(b, 16, 1, data);
+    block_write(b, 18, 1, data);
+    assert_int_equal(seen, 3);
+    assert_int_equal(block_changes(b, &list), 1);
+    block_free(b);
+}
+
+static void a_block_put_back_equals_one_never_written(void **state)
+{
+    struct fake f = {0};
+    struct block *b = make(&f, false);
+    uint8_t data[BLOCK_LAYER_BYTES] = {9}, none[16] = {0}, digest[16];
+    (void)state;
+    block_put(b, 3, data);
+    assert_memory_equal(block_contents(b, 3), data, sizeof data);
+    block_digest(b, digest);
+    assert_memory_not_equal(digest, none, 16);
+    block_put(b, 3, NULL);
+    assert_null(block_contents(b, 3));
+    assert_int_equal(first_byte(b, 24), 25);
+    block_digest(b, digest);
+    assert_memory_equal(digest, none, 16);
+    block_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +248,8 @@ int main(void)
         cmocka_unit_test(truncated_or_wild_saved_layers_are_refused),
         cmocka_unit_test(a_host_error_is_remembered_and_reads_zeros),
         cmocka_unit_test(sizes_that_are_no_medium_are_refused),
+        cmocka_unit_test(changes_are_listed_once_apart_from_digests),
+        cmocka_unit_test(a_block_put_back_equals_one_never_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

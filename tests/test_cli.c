@@ -30,8 +30,10 @@ enum {
     PATIENCE_MS = 30000 /* with a child that starts */
 };
 
-static const char *const commands[] = {"run",    "record", "replay",    "info",
-                                       "events", "check",  "screenshot"};
+static const char *const commands[] = {
+    "run",   "record",     "replay", "info",  "events",
+    "check", "screenshot", "debug",  "crash", "export",
+    "snapshots", "compact", "trim",  "pack",  "unpack"};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 struct fixture {
@@ -621,6 +623,36 @@ static void damaged_files_never_crash(void **state)
     }
 }
 
+static void parts_and_packs_of_a_session_replay(void **state)
+{
+    struct fixture *f = *state;
+    char path[200], moved[200];
+    expect(f, "record -o long --until 2s --snapshot-interval 100ms " HALT_MACHINE,
+           0, "digests");
+    expect(f, "snapshots long", 0, "0.000 s");
+    expect(f, "snapshots long --json", 0, "\"whole\":true");
+    expect(f, "replay long --jobs 3", 0, "all equal");
+    expect(f, "replay long --segment 2/3", 0, "in 1 part");
+    refuses(f, "replay long --jobs 0", "--jobs");
+    refuses(f, "replay long --jobs 2 --until 5", "--until");
+    refuses(f, "replay long --segment 3/2", "--segment");
+    refuses(f, "trim long --from 1s", "expected -o NEW");
+    expect(f, "trim long --from 1s --to 1.5s -o part", 0, "to 1500000000");
+    expect(f, "replay part", 0, "all equal");
+    expect(f, "compact long", 0, "0 dropped");
+    expect(f, "check long", 0, "good");
+    expect(f, "pack long --with-media", 0, "long.relive");
+    refuses(f, "pack long", "long.relive: exists");
+    refuses(f, "unpack halt.bin -o x", "not a packed session");
+    (void)snprintf(path, sizeof path, "%s/halt.bin", f->dir);
+    (void)snprintf(moved, sizeof moved, "%s/away", f->dir);
+    assert_int_equal(rename(path, moved), 0);
+    refuses(f, "replay part", "halt.bin");
+    expect(f, "unpack long.relive -o again", 0, "again");
+    expect(f, "replay again", 0, "all equal");
+    assert_int_equal(rename(moved, path), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -633,6 +665,7 @@ int main(void)
         cmocka_unit_test(serial_on_a_socket_goes_both_ways),
         cmocka_unit_test(sessions_replay_and_tell_what_is_in_them),
         cmocka_unit_test(one_script_gives_one_session),
+        cmocka_unit_test(parts_and_packs_of_a_session_replay),
         cmocka_unit_test(ctrl_c_ends_a_recording_cleanly),
         cmocka_unit_test(full_stores_end_the_recording_and_replay),
         cmocka_unit_test(directories_that_are_no_session_are_refused),

@@ -449,6 +449,38 @@ static void reservation_is_lazy_and_bounded(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void note_first_store(void *context, uint32_t frame)
+{
+    struct bench *b = context;
+    uint8_t *page = phys_frame_host(b->p, frame);
+    b->dropped[0] = frame * 256 + page[1];
+}
+
+static void changes_are_a_set_of_their_own(void **state)
+{
+    struct bench *b = *state;
+    uint8_t digest[16];
+    const uint32_t *list;
+    uint32_t before = phys_changes(b->p, &list);
+    phys_frame_write(b->p, b->ram + 6, 1, "a", 1);
+    phys_frame_write(b->p, b->ram + 6, 2, "b", 1);
+    assert_int_equal(phys_changes(b->p, &list), before + 1);
+    assert_int_equal(list[before], b->ram + 6);
+    phys_digest(b->p, digest);
+    assert_int_equal(phys_changes(b->p, &list), before + 1);
+    assert_true(phys_make_writable(b->p, b->ram + 6));
+    unsigned drops = b->drops;
+    phys_forget_changes(b->p);
+    assert_int_equal(b->drops, drops + 1);
+    assert_int_equal(phys_changes(b->p, &list), 0);
+    /* Still dirty for the digest, yet told before its first store. */
+    phys_on_first_store(b->p, note_first_store, b);
+    phys_frame_write(b->p, b->ram + 6, 1, "c", 1);
+    assert_int_equal(b->dropped[0], (b->ram + 6) * 256 + 'a');
+    assert_int_equal(phys_changes(b->p, &list), 1);
+    phys_on_first_store(b->p, NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +495,7 @@ int main(void)
         CASE(watchers_see_stores_with_the_old_bytes),
         CASE(flagging_a_frame_takes_direct_writes_away),
         CASE(digest_drops_direct_writes_once),
+        CASE(changes_are_a_set_of_their_own),
         CASE(incremental_digest_equals_digest_from_scratch),
         CASE(zeroed_memory_equals_untouched_memory),
         CASE(equal_contents_in_other_frames_differ),

@@ -249,7 +249,7 @@ static void a_newer_format_is_refused_by_version(void **state)
     struct error err = {0};
     struct store_batch b;
     uint8_t value[19] = "relive session";
-    store_le32(value + 15, STORE_FORMAT + 6);
+    store_le32(value + 15, 77);
     assert_true(store_create(path, 0, &s, &err));
     store_batch_init(&b);
     store_batch_put(&b, STORE_META, "format", 6, value, sizeof value);
@@ -258,7 +258,35 @@ static void a_newer_format_is_refused_by_version(void **state)
     store_close(s);
     assert_false(store_open(path, &s, &err));
     assert_int_equal(err.code, ERR_VERSION);
-    assert_non_null(strstr(err.text, "found 7"));
+    assert_non_null(strstr(err.text, "found 77"));
+}
+
+static void what_a_batch_deletes_is_gone(void **state)
+{
+    (void)state;
+    struct store *s;
+    struct error err = {0};
+    struct store_batch b;
+    struct writer value;
+    writer_init(&value);
+    assert_true(store_create(path, 0, &s, &err));
+    store_batch_init(&b);
+    store_batch_put(&b, STORE_META, "a", 1, "x", 1);
+    store_batch_put(&b, STORE_META, "b", 1, "yz", 2);
+    assert_true(store_commit(s, &b, &err));
+    store_batch_reset(&b);
+    store_batch_delete(&b, STORE_META, "a", 1);
+    store_batch_delete(&b, STORE_META, "never", 5);
+    assert_true(store_commit(s, &b, &err));
+    assert_int_equal(store_fetch(s, STORE_META, "a", 1, &value, &err),
+                     STORE_NONE);
+    assert_int_equal(store_fetch(s, STORE_META, "b", 1, &value, &err),
+                     STORE_FOUND);
+    assert_int_equal(value.used, 2);
+    assert_memory_equal(value.data, "yz", 2);
+    writer_fini(&value);
+    store_batch_fini(&b);
+    store_close(s);
 }
 
 static void output_keeps_the_tick_of_every_chunk(void **state)
@@ -319,6 +347,7 @@ int main(void)
         TEST(what_is_no_session_is_refused),
         TEST(another_programs_lmdb_is_refused),
         TEST(a_newer_format_is_refused_by_version),
+        TEST(what_a_batch_deletes_is_gone),
         TEST(output_keeps_the_tick_of_every_chunk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,12 +89,26 @@ static bool is_asleep(const struct cpu *c)
            !(c->nmi_pending && !c->nmi_blocked) && !c->debug_pending;
 }
 
+/* For observers: when this sleep began. */
+static void note_sleep(struct machine *m)
+{
+    uint64_t insns = machine_insns(m);
+    if (m->probe.sleep_insns == insns)
+        return;
+    m->probe.sleep_insns = insns;
+    m->probe.sleep_tick = m->cpu.tick;
+}
+
 enum stop_reason machine_run(struct machine *m, uint64_t until_tick)
 {
     struct cpu *c = &m->cpu;
     for (;;) {
         if (handle_requests(m))
             return (enum stop_reason)m->end_reason;
+        if (m->probe.stop) {
+            m->probe.stop = false;
+            return STOP_PROBE;
+        }
         if (c->tick >= until_tick)
             return STOP_TICK;
         if (m->stop_requested) {
@@ -108,6 +122,7 @@ enum stop_reason machine_run(struct machine *m, uint64_t until_tick)
         }
         uint64_t limit = deadline < until_tick ? deadline : until_tick;
         if (is_asleep(c)) {
+            note_sleep(m);
             c->skew += limit - c->tick;
             c->tick = limit;
             continue;
@@ -285,6 +300,11 @@ void machine_set_log(struct machine *m, machine_log_fn *fn, void *context)
 {
     m->log = fn;
     m->log_context = context;
+}
+
+void machine_pic(const struct machine *m, unsigned chip, struct pic_view *out)
+{
+    pic_view(m->pic, chip, out);
 }
 
 bool machine_screen(struct machine *m, struct screen *screen)

@@ -44,7 +44,8 @@ enum stop_reason {
     STOP_DEBUG_EXIT, /* isa-debug-exit: machine_exit_value() is the status */
     STOP_SHUTDOWN,   /* triple fault: machine_fault_text() says why */
     STOP_MEDIA_ERROR,/* a host image could not be read: machine_error() */
-    STOP_REQUEST     /* machine_request_stop() was called */
+    STOP_REQUEST,    /* machine_request_stop() was called */
+    STOP_PROBE       /* board/probe.h; never recorded */
 };
 
 /* config is copied. NULL and err on failure. */
@@ -57,7 +58,7 @@ void machine_set_media_open(struct machine *m, media_open_fn *open,
 
 /* Run until tick == until_tick, never past it, or until the guest ends. While
  * halted, ticks pass at once up to the next deadline or until_tick. After a
- * stop other than TICK and REQUEST, further calls return the same reason. */
+ * stop other than TICK, REQUEST and PROBE, further calls return the same reason. */
 enum stop_reason machine_run(struct machine *m, uint64_t until_tick);
 
 /* Make machine_run() return STOP_REQUEST soon, at an instruction boundary that
@@ -131,6 +132,11 @@ void machine_set_output(struct machine *m, machine_output_fn *fn,
 /* One line about guest behaviour no data sheet defines. */
 typedef void machine_log_fn(void *context, uint64_t tick, const char *line);
 void machine_set_log(struct machine *m, machine_log_fn *fn, void *context);
+
+/* The interrupt controllers, for debuggers: 0 the master, 1 the slave. */
+struct pic_view;
+void machine_pic(const struct machine *m, unsigned chip,
+                 struct pic_view *out);
 
 /* Pixels or text now. False: out of memory, or (text) not in a text mode. */
 bool machine_screen(struct machine *m, struct screen *screen);

@@ -3,6 +3,7 @@
 #define RELIVE_BOARD_MACHINE_INTERNAL_H
 
 #include "board/machine.h"
+#include "board/probe.h"
 #include "cpu/cpu.h"
 #include "dev/dma.h"
 #include "dev/floppy.h"
@@ -33,6 +34,23 @@ enum {
 struct chip {
     const struct chip_ops *ops;
     void *self;
+};
+
+/* All of it derived: an observer's. */
+struct machine_probe {
+    enum probe_mode mode;
+    bool stop; /* machine_run() is to return STOP_PROBE */
+    bool has_stop_at, has_skip;
+    struct machine_place stop_at, skip;
+    uint64_t sleep_insns; /* retired when a sleep began; UINT64_MAX: none */
+    uint64_t sleep_tick;
+    struct probe_tally tally;
+    unsigned count, execs, datas;
+    struct probe list[PROBES_MAX];
+    uint64_t exec[PROBES_MAX];
+    unsigned exec_index[PROBES_MAX]; /* into list */
+    struct mmu_watch data[PROBES_MAX];
+    unsigned data_index[PROBES_MAX];
 };
 
 struct machine {
@@ -86,6 +104,7 @@ struct machine {
     void *log_context;
 
     struct writer scratch; /* derived: reused by machine_digest() */
+    struct machine_probe probe; /* derived */
 };
 
 /* board/build.c */

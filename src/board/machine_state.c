@@ -100,6 +100,7 @@ bool machine_load_devices(struct machine *m, struct reader *r,
             return false;
     }
     machine_rewire(m);
+    m->probe.sleep_insns = UINT64_MAX;
     return true;
 }
 

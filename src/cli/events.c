@@ -6,24 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool take_from(struct cli_options *o, const char *v, struct error *err)
-{
-    return tick_option_parse(&o->from, "from", v, err);
-}
-
-static bool take_to(struct cli_options *o, const char *v, struct error *err)
-{
-    return tick_option_parse(&o->to, "to", v, err);
-}
-
-static bool take_json(struct cli_options *o, const char *v, struct error *err)
-{
-    (void)v;
-    (void)err;
-    o->json = true;
-    return true;
-}
-
 static const struct option_row events_options[] = {
     {"from", 0, "TICK", "the first tick, or guest time like 2.5s", take_from},
     {"to", 0, "TICK", "the last tick, or guest time", take_to},

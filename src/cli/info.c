@@ -6,14 +6,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-static bool take_json(struct cli_options *o, const char *v, struct error *err)
-{
-    (void)v;
-    (void)err;
-    o->json = true;
-    return true;
-}
-
 static const struct option_row info_options[] = {
     {"json", 0, NULL, "print JSON", take_json},
     {0},

@@ -40,7 +40,15 @@ static bool start_recorder(struct live *v, const struct cli_options *o,
                                  .created = clock_wall_seconds(),
                                  .limit_bytes = o->limit_bytes,
                                  .output = session_loop_output,
-                                 .output_context = &v->loop};
+                                 .output_context = &v->loop,
+                                 .snapshot_interval = o->snapshot_interval,
+                                 .snapshot_budget = o->snapshot_budget};
+    if (!o->has_interval) {
+        r.snapshot_interval = SNAPSHOT_INTERVAL_DEFAULT;
+        r.snapshot_work = SNAPSHOT_WORK_DEFAULT;
+    }
+    if (!o->has_budget)
+        r.snapshot_budget = SNAPSHOT_BUDGET_DEFAULT;
     v->setup.recorder = recorder_new(&r, v->setup.machine, err);
     return v->setup.recorder != NULL;
 }

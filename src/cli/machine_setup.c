@@ -80,15 +80,51 @@ static void identify(struct media_identity *id, const char *role,
     memcpy(id->hash, hash, MEDIA_HASH_BYTES);
 }
 
-static struct block *open_image(const char *path, const char *role,
-                                bool read_only, struct media_identity *id,
-                                struct error *err)
+/* Where the session lists a medium; -1: nowhere. */
+static int recorded_index(const struct machine_setup *s, const char *role,
+                          const char *path)
 {
-    struct block_base base;
+    for (unsigned i = 0; s->session && i < s->session->media_count; i++)
+        if (strcmp(s->session->media[i].role, role) == 0 &&
+            strcmp(s->session->media[i].path, path) == 0)
+            return (int)i;
+    return -1;
+}
+
+static bool open_base(const struct machine_setup *s, int index,
+                      const char *role, const char *path,
+                      struct block_base *base, struct media_identity *id,
+                      struct error *err)
+{
     uint8_t hash[MEDIA_HASH_BYTES];
-    if (!image_open(path, &base, hash, err))
+    enum store_found found =
+        index < 0 ? STORE_NONE
+                  : content_open(s->session, (unsigned)index, base, err);
+    if (found == STORE_FOUND)
+        *id = s->session->media[index];
+    if (found != STORE_NONE)
+        return found == STORE_FOUND;
+    if (!image_open(path, base, hash, err))
+        return false;
+    identify(id, role, path, base->bytes, hash);
+    return true;
+}
+
+static struct block *open_image(struct machine_setup *s, const char *path,
+                                const char *role, bool read_only,
+                                struct media_identity *id, struct error *err)
+{
+    struct block_base base, inner;
+    int index = recorded_index(s, role, path);
+    if (!open_base(s, index, role, path, &base, id, err))
         return NULL;
-    identify(id, role, path, base.bytes, hash);
+    /* A medium that is inserted again is noted with the first time's. */
+    if (s->notes_reads && index >= 0 && !s->reads[index]) {
+        inner = base;
+        s->reads[index] = content_note_reads(&inner, &base, err);
+        if (!s->reads[index])
+            return NULL;
+    }
     return block_new(path, &base, read_only, err);
 }
 
@@ -98,7 +134,7 @@ static bool add_image(struct machine_setup *s, const char *path,
 {
     if (!path[0])
         return true;
-    *out = open_image(path, role, read_only, &s->media[s->media_count], err);
+    *out = open_image(s, path, role, read_only, &s->media[s->media_count], err);
     if (!*out)
         return false;
     s->media_count++;
@@ -113,7 +149,14 @@ static bool add_blob(struct machine_setup *s, const char *path,
     uint8_t hash[MEDIA_HASH_BYTES];
     if (!path[0])
         return true;
-    if (!blob_read(path, max_bytes, &data, &out->bytes, err))
+    int index = recorded_index(s, role, path);
+    enum store_found found =
+        index < 0 ? STORE_NONE
+                  : content_blob(s->session, (unsigned)index, &data,
+                                 &out->bytes, err);
+    if (found == STORE_BAD ||
+        (found == STORE_NONE &&
+         !blob_read(path, max_bytes, &data, &out->bytes, err)))
         return false;
     out->data = data;
     media_hash(data, out->bytes, hash);
@@ -162,7 +205,7 @@ static struct block *open_inserted(void *context, const char *path,
 {
     struct machine_setup *s = context;
     struct media_identity id;
-    struct block *block = open_image(path, "inserted", true, &id, err);
+    struct block *block = open_image(s, path, "inserted", true, &id, err);
     if (!block)
         return NULL;
     const struct media_identity *want =
@@ -186,11 +229,10 @@ static struct block *open_inserted(void *context, const char *path,
 /* ---- the machine ----------------------------------------------------------
  */
 
-bool machine_setup_open(struct machine_setup *s,
-                        const struct machine_config *config, struct error *err)
+static bool build(struct machine_setup *s, const struct machine_config *config,
+                  struct error *err)
 {
     struct machine_media media = {0};
-    memset(s, 0, sizeof *s);
     /* machine_new() checks too: here, before gigabytes are hashed. */
     bool ok =
         machine_config_check(config, err) && open_all(s, config, &media, err);
@@ -205,10 +247,31 @@ bool machine_setup_open(struct machine_setup *s,
     return true;
 }
 
+bool machine_setup_open(struct machine_setup *s,
+                        const struct machine_config *config, struct error *err)
+{
+    memset(s, 0, sizeof *s);
+    return build(s, config, err);
+}
+
+bool machine_setup_open_session(struct machine_setup *s,
+                                const struct session *session, bool notes_reads,
+                                struct error *err)
+{
+    memset(s, 0, sizeof *s);
+    s->session = session;
+    s->notes_reads = notes_reads;
+    return build(s, &session->config, err);
+}
+
 void machine_setup_close(struct machine_setup *s)
 {
     machine_free(s->machine);
     s->machine = NULL;
+    for (unsigned i = 0; i < MEDIA_MAX; i++) {
+        content_reads_free(s->reads[i]);
+        s->reads[i] = NULL;
+    }
 }
 
 bool machine_setup_reload(struct machine_setup *s, struct error *err)

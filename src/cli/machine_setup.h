@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "board/machine.h"
+#include "replay/content.h"
 #include "replay/media.h"
 #include "replay/recorder.h"
 #include "replay/replayer.h"
@@ -17,6 +18,10 @@ struct machine_setup {
      * NULL. */
     struct recorder *recorder;
     const struct replayer *replayer;
+    /* Of a recorded machine; borrowed. */
+    const struct session *session;
+    bool notes_reads; /* of disks: what the machine reads goes into reads */
+    struct content_reads *reads[MEDIA_MAX]; /* owned; as session->media */
 };
 
 /* Fill in Debian's firmware where the configuration names none, and make every
@@ -27,6 +32,11 @@ bool machine_setup_defaults(struct machine_config *config, struct error *err);
  * is the context of the machine's media opener. */
 bool machine_setup_open(struct machine_setup *setup,
                         const struct machine_config *config, struct error *err);
+/* The same for the machine of a session, with the contents of media that the
+ * session itself has. */
+bool machine_setup_open_session(struct machine_setup *setup,
+                                const struct session *session, bool notes_reads,
+                                struct error *err);
 void machine_setup_close(struct machine_setup *setup); /* zeroed is fine */
 
 /* Save the machine and load the bytes back into it: nothing may change. */

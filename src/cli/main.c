@@ -11,7 +11,9 @@
 
 static const struct command *const commands[] = {
     &command_run,    &command_record, &command_replay,     &command_info,
-    &command_events, &command_check,  &command_screenshot,
+    &command_events, &command_check,  &command_screenshot, &command_debug,
+    &command_snapshots, &command_compact, &command_trim, &command_crash,
+    &command_export, &command_pack, &command_unpack,
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

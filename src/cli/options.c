@@ -107,6 +107,34 @@ uint64_t tick_option_ticks(const struct tick_option *t, uint32_t cpu_mhz,
     return t->is_time ? duration_ticks(t->value, cpu_mhz) : t->value;
 }
 
+/* ---- setters that several commands' tables name ----------------------------
+ */
+
+bool take_from(struct cli_options *o, const char *v, struct error *err)
+{
+    return tick_option_parse(&o->from, "from", v, err);
+}
+
+bool take_to(struct cli_options *o, const char *v, struct error *err)
+{
+    return tick_option_parse(&o->to, "to", v, err);
+}
+
+bool take_json(struct cli_options *o, const char *v, struct error *err)
+{
+    (void)v;
+    (void)err;
+    o->json = true;
+    return true;
+}
+
+bool take_output(struct cli_options *o, const char *v, struct error *err)
+{
+    (void)err;
+    o->output = v;
+    return true;
+}
+
 /* ---- parsing --------------------------------------------------------------
  */
 

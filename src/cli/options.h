@@ -32,7 +32,7 @@ struct tick_option {
 struct cli_options {
     struct machine_config config;
     const char *session; /* the argument, or record's -o */
-    const char *output;  /* screenshot's -o */
+    const char *output;  /* screenshot's, trim's -o */
     const char *serial, *debugcon;
     const char *input;
     const char *log;
@@ -42,8 +42,17 @@ struct cli_options {
     enum pace pace;
     uint64_t limit_bytes;
     struct machine_engine engine;
+    uint64_t snapshot_interval; /* ns; 0: none on the way */
+    uint64_t snapshot_budget;   /* bytes; 0: no limit */
+    bool has_interval, has_budget;
+    bool with_media; /* pack's */
+    unsigned jobs;              /* replay's; 0: not given */
+    unsigned segment, segments; /* I/N; 0: not given */
     uint64_t stress_tlb, stress_block, stress_save;
     bool no_verify, json;
+    const char *listen, *arch; /* debug's */
+    const char *format;        /* export's */
+    bool with_gdb;
 };
 
 struct option_row {
@@ -59,7 +68,7 @@ struct command {
     const char *synopsis;               /* behind the name */
     const char *summary;                /* a few words */
     const char *details;                /* paragraphs for --help */
-    const struct option_row *groups[4]; /* tables, NULL at the end */
+    const struct option_row *groups[6]; /* tables, NULL at the end */
     bool takes_session;                 /* has one argument, the session */
     bool takes_machine;                 /* fill in firmware defaults */
     int (*run)(const struct cli_options *o);
@@ -73,6 +82,17 @@ extern const struct option_row stress_options[];
 bool take_output_session(struct cli_options *o, const char *v,
                          struct error *err);
 bool take_until(struct cli_options *o, const char *v, struct error *err);
+
+/* "512M", "2G", "65536K": MiB without a unit. */
+bool size_parse(const char *option, const char *v, uint64_t *bytes,
+                struct error *err);
+bool take_from(struct cli_options *o, const char *v, struct error *err);
+bool take_to(struct cli_options *o, const char *v, struct error *err);
+bool take_json(struct cli_options *o, const char *v, struct error *err);
+/* The file or session to make. */
+bool take_output(struct cli_options *o, const char *v, struct error *err);
+bool take_budget(struct cli_options *o, const char *v, struct error *err);
+#define SNAPSHOT_BUDGET_DEFAULT (UINT64_C(8) << 30)
 
 /* "123" or "2.5s". */
 bool tick_option_parse(struct tick_option *t, const char *name,

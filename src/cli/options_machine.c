@@ -34,9 +34,8 @@ static bool number(const char *option, const char *v, uint64_t limit,
     return bad(option, "a whole number above 0", v, err);
 }
 
-/* 512, 512M, 2G, 65536K: MiB without a unit. */
-static bool size(const char *option, const char *v, uint64_t *bytes,
-                 struct error *err)
+bool size_parse(const char *option, const char *v, uint64_t *bytes,
+                struct error *err)
 {
     char *end;
     unsigned shift = 20;
@@ -127,7 +126,7 @@ static bool date(const char *v, int64_t *seconds)
 
 static bool take_mem(struct cli_options *o, const char *v, struct error *err)
 {
-    return size("mem", v, &o->config.mem_bytes, err);
+    return size_parse("mem", v, &o->config.mem_bytes, err);
 }
 
 static bool take_mhz(struct cli_options *o, const char *v, struct error *err)
@@ -317,7 +316,7 @@ static bool take_jit_cache(struct cli_options *o, const char *v,
                            struct error *err)
 {
     uint64_t bytes;
-    if (!size("jit-cache", v, &bytes, err))
+    if (!size_parse("jit-cache", v, &bytes, err))
         return false;
     if (bytes < 1 << 20 || bytes > 512 << 20)
         return bad("jit-cache", "a size from 1M to 512M", v, err);

@@ -1,6 +1,7 @@
 /* relive record: run a machine and keep the session. */
 #include "cli/commands.h"
 #include "cli/live.h"
+#include "host/duration.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +30,39 @@ static bool take_limit(struct cli_options *o, const char *v, struct error *err)
     return true;
 }
 
+static bool take_interval(struct cli_options *o, const char *v,
+                          struct error *err)
+{
+    o->has_interval = true;
+    if (strcmp(v, "none") == 0 || duration_parse(v, &o->snapshot_interval))
+        return true;
+    return error_set(err, ERR_USAGE,
+                     "--snapshot-interval: expected a guest time like 2s, or "
+                     "none, found '%.100s'",
+                     v);
+}
+
+bool take_budget(struct cli_options *o, const char *v, struct error *err)
+{
+    o->has_budget = true;
+    return strcmp(v, "none") == 0 ||
+           size_parse("snapshot-budget", v, &o->snapshot_budget, err);
+}
+
 static const struct option_row record_options[] = {
     {"output", 'o', "SESSION", "the session to make: a new directory",
      take_session},
     {"limit", 0, "MIB",
      "end the recording when the session's file would grow beyond this",
      take_limit},
+    {"snapshot-interval", 0, "TIME",
+     "guest time between snapshots, from which seeks start, or "
+     "none (default: 2s, and twice a second of host work)",
+     take_interval},
+    {"snapshot-budget", 0, "SIZE",
+     "thin old snapshots out when all take more than this, or "
+     "none (default: 8G)",
+     take_budget},
     {0},
 };
 

@@ -2,6 +2,7 @@
 #include "cli/replay.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/replay_shares.h"
 #include "cli/report.h"
 #include "cli/signals.h"
 #include "host/channel.h"
@@ -15,14 +16,16 @@
 /* ---- shared with screenshot -----------------------------------------------
  */
 
-bool replay_open(struct replay *r, const char *path, struct error *err)
+bool replay_open(struct replay *r, const struct cli_options *o,
+                 struct error *err)
 {
     char warning[600];
-    r->replayer = replayer_open(path, err);
+    r->replayer = replayer_open(o->session, err);
     if (!r->replayer)
         return false;
     const struct session *s = replayer_session(r->replayer);
-    if (!machine_setup_open(&r->setup, &s->config, err))
+    if (!machine_setup_open_session(&r->setup, s, r->notes_reads, err) ||
+        !machine_set_engine(r->setup.machine, &o->engine, err))
         return false;
     r->setup.replayer = r->replayer;
     if (!replayer_check_media(r->replayer, r->setup.media, r->setup.media_count,
@@ -97,6 +100,7 @@ struct replay_run {
     struct replay replay;
     struct channel serial;
     struct progress progress;
+    uint64_t begun_ticks, begun_insns; /* not 0 in a part of a session */
     uint64_t host_ns;
 };
 
@@ -186,8 +190,8 @@ static int report(struct replay_run *r, const struct cli_options *o,
         (void)fprintf(to, "; stopped at tick %llu: %s\n",
                       (unsigned long long)machine_tick(m),
                       stopped_where(s, stop));
-    struct figures f = {.ticks = machine_tick(m),
-                        .insns = machine_insns(m),
+    struct figures f = {.ticks = machine_tick(m) - r->begun_ticks,
+                        .insns = machine_insns(m) - r->begun_insns,
                         .cpu_mhz = s->config.cpu_mhz,
                         .host_ns = r->host_ns,
                         .digests_name = "digests equal",
@@ -204,8 +208,7 @@ static int replay(struct replay_run *r, const struct cli_options *o)
                                     .block_insns = (unsigned)o->stress_block};
     if (!channel_open(&r->serial, o->serial ? "stdio" : "none", "--serial",
                       &err) ||
-        !replay_open(&r->replay, o->session, &err) ||
-        !machine_set_engine(r->replay.setup.machine, &o->engine, &err))
+        !replay_open(&r->replay, o, &err))
         return cli_fail(&err);
     struct machine *m = r->replay.setup.machine;
     uint32_t mhz = machine_config(m)->cpu_mhz;
@@ -216,6 +219,8 @@ static int replay(struct replay_run *r, const struct cli_options *o)
     progress_init(&r->progress, o->serial && terminal_is_tty(fileno(stdout)),
                   mhz, 0, 0);
     signals_install(NULL);
+    r->begun_ticks = machine_tick(m);
+    r->begun_insns = machine_insns(m);
     uint64_t begun = clock_monotonic_ns();
     enum replay_stop stop =
         run_to(r, o, tick_option_ticks(&o->until, mhz, UINT64_MAX), &err);
@@ -232,6 +237,8 @@ static int replay(struct replay_run *r, const struct cli_options *o)
 static int run(const struct cli_options *o)
 {
     struct error err;
+    if (replay_is_shared(o))
+        return replay_shared(o);
     struct replay_run *r = calloc(1, sizeof *r);
     if (!r) {
         error_set(&err, ERR_NOMEM, "no memory to start");
@@ -253,7 +260,7 @@ const struct command command_replay = {
         "its state with every digest of the recording. Exit status 0 when all\n"
         "were equal, 1 when the replay differs. A session whose recorder was\n"
         "killed replays up to its last commit, with a warning.",
-    .groups = {replay_options, engine_options, stress_options},
+    .groups = {replay_options, share_options, engine_options, stress_options},
     .takes_session = true,
     .run = run,
 };

@@ -3,15 +3,19 @@
 #define RELIVE_CLI_REPLAY_H
 
 #include "cli/machine_setup.h"
+#include "cli/options.h"
 
 struct replay {
     struct replayer *replayer;  /* owned */
     struct machine_setup setup; /* owned */
+    bool notes_reads;           /* see machine_setup.h; before replay_open() */
 };
 
-/* Open the session and its media, build the machine and attach it. Warns on
- * stderr of a torn session. r is zeroed and does not move. */
-bool replay_open(struct replay *r, const char *path, struct error *err);
+/* Open the session that o names and its media, build the machine with the
+ * engine of o and attach it. Warns on stderr of a torn session. r is zeroed and
+ * does not move. */
+bool replay_open(struct replay *r, const struct cli_options *o,
+                 struct error *err);
 void replay_close(struct replay *r);
 
 /* The picture now. */

@@ -9,13 +9,6 @@ static bool take_at(struct cli_options *o, const char *v, struct error *err)
     return tick_option_parse(&o->at, "at", v, err);
 }
 
-static bool take_output(struct cli_options *o, const char *v, struct error *err)
-{
-    (void)err;
-    o->output = v;
-    return true;
-}
-
 static const struct option_row screenshot_options[] = {
     {"at", 0, "TICK", "the tick, or guest time like 2.5s", take_at},
     {"output", 'o', "FILE", "the PNG file to write", take_output},
@@ -45,8 +38,7 @@ static bool take_picture(struct replay *r, const struct cli_options *o,
         return error_set(err, ERR_USAGE,
                          "screenshot: expected --at TICK and -o FILE.png (see "
                          "relive screenshot --help)");
-    if (!replay_open(r, o->session, err) ||
-        !machine_set_engine(r->setup.machine, &o->engine, err))
+    if (!replay_open(r, o, err))
         return false;
     uint32_t mhz = machine_config(r->setup.machine)->cpu_mhz;
     return go_to(r, tick_option_ticks(&o->at, mhz, 0), err) &&

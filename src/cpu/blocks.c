@@ -235,6 +235,13 @@ static enum exc decode_across(struct cpu *c, struct block_code *k,
     return r == DECODE_OK ? EXC_NONE : cpu_fault(c, EXC_GP, 0);
 }
 
+static bool is_probed(const struct cpu *c, uint64_t address)
+{
+    const struct cpu_probe *p = &c->probe;
+    return p->has_offsets &&
+           (p->offsets[address >> 6 & 63] >> (address & 63) & 1);
+}
+
 /* Fill k from the bytes of one page; returns instructions decoded, 0 when the
  * first one is short, invalid or too long (*result). */
 static unsigned decode_run(struct cpu *c, struct block_code *k, unsigned most,
@@ -250,7 +257,7 @@ static unsigned decode_run(struct cpu *c, struct block_code *k, unsigned most,
         used += k->insns[count].len;
         if (k->insns[count++].cls != CLASS_NORMAL)
             break;
-        if (used >= available)
+        if (used >= available || is_probed(c, k->start + used))
             break;
     }
     k->bytes = used;
@@ -287,6 +294,7 @@ static struct block_code *build(struct cpu *c, uint64_t linear, uint64_t paddr,
     *k = (struct block_code){.start = frame_address(&page, paddr),
                              .second = UINT64_MAX,
                              .mode = c->mode};
+    k->probed = is_probed(c, k->start);
     /* What a device answers depends on when it is read: one at a time. */
     k->count = (uint16_t)decode_run(c, k, page.host ? b->limit : 1, bytes,
                                     available, &result);

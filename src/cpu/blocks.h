@@ -20,6 +20,7 @@ struct block_code {
                           of the second page; else UINT64_MAX */
     uint8_t mode;      /* enum cpu_mode */
     bool valid;        /* false once dropped; the memory stays until a flush */
+    bool probed;       /* an observer may want to hear of its start */
     uint16_t count;    /* instructions, at least 1 */
     uint32_t bytes;    /* code bytes in the first page */
     struct block_code *hash_next;

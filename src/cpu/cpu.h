@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/stream.h"
+#include "cpu/probe.h"
 #include "mem/exc.h"
 #include "mem/mmu.h"
 
@@ -200,7 +201,7 @@ struct cpu {
     uint8_t mode;               /* enum cpu_mode */
     uint8_t cpl;
     bool single;                /* run one instruction at a time: TF, code
-                                   breakpoints, or a shadow */
+                                   breakpoints, a shadow, or an observer */
 
     /* ---- segmentation */
     struct segment seg[SEG_COUNT];
@@ -255,6 +256,7 @@ struct cpu {
     uint64_t jit_page; /* derived: linear page of the compiled block that runs */
     uint64_t jit_target; /* derived: scratch of compiled CALLs */
     uint32_t jit_link; /* derived: the unlinked jump that was left through */
+    struct cpu_probe probe;         /* derived: an observer's */
 };
 
 /* ---- life ---------------------------------------------------------------- */

@@ -10,34 +10,41 @@ enum {
 
 static void raise_fault(struct cpu *c, enum exc e)
 {
-    if (c->fault_tick == c->tick) {
+    bool is_free = c->fault_tick != c->tick;
+    if (!is_free) {
         c->tick++;
         c->skew++;
     }
     c->fault_tick = c->tick;
     cpu_deliver(c, e);
+    if (is_free)
+        cpu_probe_delivered(c);
 }
 
 /* What happens between two instructions, by priority (SDM vol. 3A table 6-2). */
 static void take_events(struct cpu *c)
 {
+    bool is_taken = false;
     if (c->debug_pending && c->shadow != 2) {
         c->dr[6] |= c->debug_pending;
         c->debug_pending = 0;
         c->halted = false;
         cpu_event(c, 1, EVENT_ICEBP);
+        is_taken = true;
     }
-    if (c->shadow)
-        return;
-    if (c->nmi_pending && !c->nmi_blocked) {
+    if (!c->shadow && c->nmi_pending && !c->nmi_blocked) {
         c->nmi_pending = false;
         c->nmi_blocked = true;
         c->halted = false;
         cpu_event(c, 2, EVENT_HARDWARE);
-    } else if (c->intr && (c->flags & FLAG_IF)) {
+        is_taken = true;
+    } else if (!c->shadow && c->intr && (c->flags & FLAG_IF)) {
         c->halted = false;
         cpu_event(c, c->board.acknowledge(c->board.context), EVENT_HARDWARE);
+        is_taken = true;
     }
+    if (UNLIKELY(is_taken))
+        cpu_probe_delivered(c);
 }
 
 /* Between two iterations of a repeated instruction RF is 1: what interrupts it
@@ -45,6 +52,7 @@ static void take_events(struct cpu *c)
 static void set_resume(struct cpu *c)
 {
     c->flags |= FLAG_RF;
+    c->probe.rep_tick = c->tick;
     cpu_update_single(c);
 }
 
@@ -111,10 +119,15 @@ static void step(struct cpu *c)
         raise_fault(c, EXC_DB);
         return;
     }
-    c->shadow = 0;
     const struct block_code *k = blocks_at(c, &fault);
     if (k && passes_limit(c, k->insns[0].len))
         fault = cpu_fault(c, EXC_GP, 0);
+    if (!fault && UNLIKELY(k->probed || c->probe.every) &&
+        cpu_probe_reached(c)) {
+        cpu_attention(c);
+        return;
+    }
+    c->shadow = 0;
     if (fault) {
         raise_fault(c, fault);
         return;
@@ -177,7 +190,10 @@ void cpu_run(struct cpu *c, uint64_t until)
         } else if (UNLIKELY(passes_limit(c, k->bytes))) {
             if (!run_single(c))
                 return;
-        } else if (!c->engine.run || !c->engine.run(c->engine.context, k)) {
+        } else if (UNLIKELY(k->probed) && cpu_probe_reached(c)) {
+            return;
+        } else if (k->probed || !c->engine.run ||
+                   !c->engine.run(c->engine.context, k)) {
             run_block(c, k);
         }
     }

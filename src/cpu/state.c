@@ -95,6 +95,7 @@ bool cpu_init(struct cpu *c, struct phys *phys, const struct cpu_model *model,
     c->board = *board;
     c->exc_delivering = -1;
     c->fault_tick = UINT64_MAX;
+    cpu_probe_forget(c);
     if (!mmu_init(&c->mmu, phys, err))
         return false;
     c->mmu.on_rekey = on_rekey;
@@ -220,6 +221,7 @@ bool cpu_load(struct cpu *c, struct reader *r, struct error *err)
         return false;
     c->limit = 0;
     c->exc_delivering = -1;
+    cpu_probe_forget(c);
     mmu_drop_all(&c->mmu);
     blocks_flush(c);
     update_all(c);
@@ -295,7 +297,8 @@ void cpu_update_single(struct cpu *c)
 {
     bool code, data;
     breakpoint_kinds(c, &code, &data);
-    bool single = (c->flags & (FLAG_TF | FLAG_RF)) || code;
+    bool single =
+        (c->flags & (FLAG_TF | FLAG_RF)) || code || c->probe.every;
     if (single && !c->single)
         cpu_attention(c);
     c->single = single;

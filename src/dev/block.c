@@ -9,7 +9,7 @@
 #include <xxhash.h>
 
 enum {
-    BLOCK_BYTES = 4096,
+    BLOCK_BYTES = BLOCK_LAYER_BYTES,
     SECTORS_PER_BLOCK = BLOCK_BYTES / BLOCK_SECTOR_BYTES,
     WORD_BITS = 64,
     NAME_BYTES = 256
@@ -31,6 +31,12 @@ struct block {
     uint64_t *dirty;   /* bit per block: changed since the last digest */
     uint64_t *queue;   /* the dirty blocks, in order of becoming so */
     uint64_t queued;
+    uint64_t *recent;  /* bit per block: in recents */
+    uint64_t *recents; /* see block_changes() */
+    uint64_t recent_count;
+    bool known;                        /* block_forget_changes() was called */
+    block_first_write_fn *first_write; /* with its context, borrowed */
+    void *first_write_context;
     uint8_t (*hash)[16]; /* what each changed block has in sum */
     unsigned __int128 sum;
 };
@@ -63,7 +69,10 @@ static bool reserve_layer(struct block *b)
     b->dirty = reserve(bitmap_bytes(b));
     b->queue = reserve(b->blocks * sizeof b->queue[0]);
     b->hash = reserve(b->blocks * sizeof b->hash[0]);
-    return b->data && b->changed && b->dirty && b->queue && b->hash;
+    b->recent = reserve(bitmap_bytes(b));
+    b->recents = reserve(b->blocks * sizeof b->recents[0]);
+    return b->data && b->changed && b->dirty && b->queue && b->hash &&
+           b->recent && b->recents;
 }
 
 struct block *block_new(const char *name, const struct block_base *base,
@@ -112,6 +121,8 @@ void block_free(struct block *b)
     release(b->dirty, bitmap_bytes(b));
     release(b->queue, b->blocks * sizeof b->queue[0]);
     release(b->hash, b->blocks * sizeof b->hash[0]);
+    release(b->recent, bitmap_bytes(b));
+    release(b->recents, b->blocks * sizeof b->recents[0]);
     if (b->base.close)
         b->base.close(b->base.context);
     free(b);
@@ -193,8 +204,20 @@ void block_read(struct block *b, uint64_t sector, uint32_t count, void *out)
 
 /* ---- writing ------------------ */
 
+static void clear_bit(uint64_t *map, uint64_t n)
+{
+    map[n / WORD_BITS] &= ~((uint64_t)1 << n % WORD_BITS);
+}
+
+/* Before block n changes. */
 static void make_dirty(struct block *b, uint64_t n)
 {
+    if (!bit(b->recent, n)) {
+        set_bit(b->recent, n);
+        b->recents[b->recent_count++] = n;
+        if (b->first_write)
+            b->first_write(b->first_write_context, n);
+    }
     if (bit(b->dirty, n))
         return;
     set_bit(b->dirty, n);
@@ -236,6 +259,60 @@ void block_write(struct block *b, uint64_t sector, uint32_t count,
     }
 }
 
+/* ---- block by block ------------------ */
+
+uint64_t block_layer_blocks(const struct block *b)
+{
+    return b->blocks;
+}
+
+const uint8_t *block_contents(const struct block *b, uint64_t n)
+{
+    assert(n < b->blocks);
+    return bit(b->changed, n) ? b->data + n * BLOCK_BYTES : NULL;
+}
+
+void block_put(struct block *b, uint64_t n, const uint8_t *contents)
+{
+    assert(!b->read_only && n < b->blocks);
+    if (contents) {
+        make_changed(b, n, true);
+        memcpy(b->data + n * BLOCK_BYTES, contents, BLOCK_BYTES);
+    } else if (bit(b->changed, n)) {
+        make_dirty(b, n);
+        clear_bit(b->changed, n);
+        b->changed_count--;
+        /* block_write() of a part relies on nothing being there. */
+        memset(b->data + n * BLOCK_BYTES, 0, BLOCK_BYTES);
+    }
+}
+
+uint64_t block_changes(const struct block *b, const uint64_t **blocks)
+{
+    *blocks = b->recents;
+    return b->recent_count;
+}
+
+void block_forget_changes(struct block *b)
+{
+    for (uint64_t i = 0; i < b->recent_count; i++)
+        clear_bit(b->recent, b->recents[i]);
+    b->recent_count = 0;
+    b->known = true;
+}
+
+bool block_is_new(const struct block *b)
+{
+    return !b->known;
+}
+
+void block_on_first_write(struct block *b, block_first_write_fn *fn,
+                          void *context)
+{
+    b->first_write = fn;
+    b->first_write_context = context;
+}
+
 /* ---- digest ------------------ */
 
 static unsigned __int128 load_u128(const uint8_t bytes[16])
@@ -261,10 +338,10 @@ void block_digest(struct block *b, uint8_t out[16])
 {
     for (uint64_t i = 0; i < b->queued; i++) {
         uint64_t n = b->queue[i];
-        unsigned __int128 now = hash_block(b, n);
+        unsigned __int128 now = bit(b->changed, n) ? hash_block(b, n) : 0;
         b->sum += now - load_u128(b->hash[n]);
         store_u128(b->hash[n], now);
-        b->dirty[n / WORD_BITS] &= ~((uint64_t)1 << n % WORD_BITS);
+        clear_bit(b->dirty, n);
     }
     b->queued = 0;
     store_u128(out, b->sum);
@@ -272,10 +349,14 @@ void block_digest(struct block *b, uint8_t out[16])
 
 /* ---- saved state ------------------ */
 
-static void forget_changes(struct block *b)
+/* An empty layer, of which no digest has been taken. */
+static void drop_layer(struct block *b)
 {
     if (b->read_only)
         return;
+    for (uint64_t word = 0; word < bitmap_bytes(b) / sizeof(uint64_t); word++)
+        for (uint64_t bits = b->changed[word]; bits; bits &= bits - 1)
+            make_dirty(b, word * WORD_BITS + (unsigned)__builtin_ctzll(bits));
     /* Fresh zero pages in place of what was there. */
     (void)madvise(b->data, b->blocks * BLOCK_BYTES, MADV_DONTNEED);
     (void)madvise(b->changed, bitmap_bytes(b), MADV_DONTNEED);
@@ -315,7 +396,7 @@ bool block_load(struct block *b, struct reader *r, struct error *err)
         return error_set(err, ERR_INPUT,
                          "%s: %llu changed blocks are not possible", b->name,
                          (unsigned long long)count);
-    forget_changes(b);
+    drop_layer(b);
     uint64_t least = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t n = reader_u64(r);

@@ -42,6 +42,30 @@ void block_write(struct block *b, uint64_t sector, uint32_t count,
                  const void *in);
 bool block_failed(const struct block *b, struct error *err);
 
+/* ---- the layer, block by block, for snapshots ----------------------------- */
+
+enum {
+    BLOCK_LAYER_BYTES = 4096 /* the unit of change; blocks count from 0 */
+};
+uint64_t block_layer_blocks(const struct block *b);
+/* What the guest has made of block n; NULL: it is as in the base. */
+const uint8_t *block_contents(const struct block *b, uint64_t n);
+/* Replace block n; contents NULL: make it as in the base again. */
+void block_put(struct block *b, uint64_t n, const uint8_t *contents);
+
+/* The blocks that entered, changed in or left the layer since block_new() or
+ * block_forget_changes(), in no order; independent of digests. The list lives
+ * until the next write or call. */
+uint64_t block_changes(const struct block *b, const uint64_t **blocks);
+void block_forget_changes(struct block *b);
+/* block_forget_changes() has not been called yet: nobody knows this layer. */
+bool block_is_new(const struct block *b);
+/* fn is called when a block is about to enter that set, before its contents
+ * change. NULL: nobody. */
+typedef void block_first_write_fn(void *context, uint64_t n);
+void block_on_first_write(struct block *b, block_first_write_fn *fn,
+                          void *context);
+
 /* The copy-on-write layer: changed blocks in ascending order, or nothing. */
 void block_save(const struct block *b, struct writer *w);
 bool block_load(struct block *b, struct reader *r, struct error *err);

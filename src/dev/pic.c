@@ -94,6 +94,16 @@ bool pic_intr(const struct pic *pic)
     return pic->intr;
 }
 
+void pic_view(const struct pic *pic, unsigned chip, struct pic_view *out)
+{
+    const struct pic_chip *c = &pic->chip[chip == 0 ? PIC_MASTER : PIC_SLAVE];
+    *out = (struct pic_view){.irr = requests(c),
+                             .imr = c->imr,
+                             .isr = c->isr,
+                             .elcr = c->elcr,
+                             .base = c->base};
+}
+
 /* ---- acknowledge -------------------------------------------------------- */
 
 static void acknowledge_level(struct pic_chip *c, unsigned level)

@@ -27,4 +27,11 @@ bool pic_intr(const struct pic *pic);
  * spurious vector (IRQ 7 or 15), without an in-service bit. */
 uint8_t pic_acknowledge(struct pic *pic);
 
+/* Registers of chip 0 (master) or 1 (slave), for debuggers. */
+struct pic_view {
+    uint8_t irr, imr, isr, elcr;
+    uint8_t base; /* first vector */
+};
+void pic_view(const struct pic *pic, unsigned chip, struct pic_view *out);
+
 #endif

@@ -350,6 +350,8 @@ enum exc mmu_read(struct mmu *m, uint64_t vaddr, void *out, unsigned len,
         else
             phys_read(m->phys, piece[i].paddr, at, piece[i].bytes);
     }
+    if (m->internal->watch_count)
+        mmu_watch_report(m, wrap(m, vaddr), len, false);
     return EXC_NONE;
 }
 
@@ -371,6 +373,8 @@ enum exc mmu_write(struct mmu *m, uint64_t vaddr, const void *in, unsigned len,
                              (uint32_t)((uintptr_t)p->host & ~PAGE_MASK), at,
                              p->bytes);
     }
+    if (m->internal->watch_count)
+        mmu_watch_report(m, wrap(m, vaddr), len, true);
     return EXC_NONE;
 }
 
@@ -389,7 +393,8 @@ void *mmu_host_pointer(struct mmu *m, uint64_t vaddr, unsigned len,
     struct piece piece[2];
     unsigned pieces;
     if (find_pieces(m, vaddr, len, how, piece, &pieces) || pieces != 1 ||
-        !piece[0].host)
+        !piece[0].host ||
+        (m->internal->watch_count && mmu_is_watched(m, wrap(m, vaddr), len)))
         return NULL;
     if ((how & 3) == ACCESS_WRITE &&
         !phys_make_writable(m->phys, piece[0].frame))

@@ -104,6 +104,22 @@ enum exc mmu_write(struct mmu *m, uint64_t vaddr, const void *in, unsigned len,
 enum exc mmu_probe_write(struct mmu *m, uint64_t vaddr, unsigned len,
                          unsigned how);
 
+/* A debugger's watch on linear addresses, whatever space they are in: the pages
+ * that hold it stay out of the inline TLB, so their accesses take the slow path,
+ * and what the guest sees is unchanged. */
+struct mmu_watch {
+    uint64_t vaddr, bytes; /* at least 1; must not wrap */
+    bool reads, writes;    /* which accesses to report */
+};
+/* An access to bytes of watches[index] was done. It may still belong to an
+ * instruction that faults in the end. Must not call the MMU. */
+typedef void mmu_watch_fn(void *context, unsigned index, uint64_t vaddr,
+                          unsigned bytes, bool is_write);
+/* Replaces the watches; the array is borrowed until the next call. Drops all
+ * cached translations. */
+void mmu_set_watches(struct mmu *m, const struct mmu_watch *watches,
+                     unsigned count, mmu_watch_fn *fn, void *context);
+
 /* A debugger's translation: no A/D updates, no faults recorded, no TLB fill.
  * False when not mapped. */
 bool mmu_peek(struct mmu *m, uint64_t vaddr, uint64_t *paddr);

@@ -157,7 +157,19 @@ struct mmu_internal {
     uint32_t tables_high; /* those never used lie from here */
     uint32_t table_free;  /* list */
     uint32_t table_head[TABLE_BUCKETS];
+    const struct mmu_watch *watches; /* borrowed, as the two below */
+    unsigned watch_count;
+    mmu_watch_fn *watch_fn;
+    void *watch_context;
 };
+
+/* mmu_watch.c */
+
+/* Does a watch lie in these bytes? */
+bool mmu_is_watched(const struct mmu *m, uint64_t vaddr, uint64_t bytes);
+/* Tell the observer of an access. */
+void mmu_watch_report(struct mmu *m, uint64_t vaddr, unsigned bytes,
+                      bool is_write);
 
 /* mmu_tlb.c */
 

@@ -42,10 +42,11 @@ struct phys *phys_new(uint64_t frame_bytes_max, struct error *err)
     p->flags = reserve(frames);
     p->hashes = reserve(frames * sizeof *p->hashes);
     p->dirty = reserve(frames * sizeof *p->dirty);
+    p->changes = reserve(frames * sizeof *p->changes);
     p->read.ranges = reserve(PHYS_RANGES_MAX * sizeof *p->read.ranges);
     p->write.ranges = reserve(PHYS_RANGES_MAX * sizeof *p->write.ranges);
-    if (!p->memory || !p->flags || !p->hashes || !p->dirty || !p->read.ranges ||
-        !p->write.ranges) {
+    if (!p->memory || !p->flags || !p->hashes || !p->dirty || !p->changes ||
+        !p->read.ranges || !p->write.ranges) {
         phys_free(p);
         error_set(err, ERR_NOMEM, "guest memory: cannot reserve %llu bytes",
                   (unsigned long long)frame_bytes_max);
@@ -63,6 +64,7 @@ void phys_free(struct phys *p)
     release(p->flags, frames);
     release(p->hashes, frames * sizeof *p->hashes);
     release(p->dirty, frames * sizeof *p->dirty);
+    release(p->changes, frames * sizeof *p->changes);
     release(p->read.ranges, PHYS_RANGES_MAX * sizeof *p->read.ranges);
     release(p->write.ranges, PHYS_RANGES_MAX * sizeof *p->write.ranges);
     free(p);
@@ -127,14 +129,44 @@ void phys_flag_clear(struct phys *p, uint32_t frame, unsigned flag)
 
 void phys_mark_dirty(struct phys *p, uint32_t frame)
 {
-    const uint8_t both = FRAME_DIRTY | FRAME_TOUCHED;
+    const uint8_t all = FRAME_DIRTY | FRAME_TOUCHED | FRAME_CHANGED;
     uint8_t flags = p->flags[frame];
-    if ((flags & both) == both)
+    if ((flags & all) == all)
         return;
+    if (!(flags & FRAME_CHANGED)) {
+        p->changes[p->change_count++] = frame;
+        if (p->first_store)
+            p->first_store(p->first_store_context, frame);
+    }
     if (!(flags & FRAME_DIRTY))
         p->dirty[p->dirty_count++] = frame;
     p->touched += !(flags & FRAME_TOUCHED);
-    p->flags[frame] = flags | both;
+    p->flags[frame] = flags | all;
+}
+
+uint32_t phys_changes(const struct phys *p, const uint32_t **frames)
+{
+    *frames = p->changes;
+    return p->change_count;
+}
+
+void phys_forget_changes(struct phys *p)
+{
+    bool was_direct = false;
+    for (uint32_t i = 0; i < p->change_count; i++) {
+        uint8_t *flags = &p->flags[p->changes[i]];
+        was_direct |= (*flags & FRAME_DIRECT) != 0;
+        *flags &= (uint8_t) ~(FRAME_CHANGED | FRAME_DIRECT);
+    }
+    p->change_count = 0;
+    if (was_direct)
+        phys_drop(p, PHYS_DROP_WRITES);
+}
+
+void phys_on_first_store(struct phys *p, phys_first_store_fn *fn, void *context)
+{
+    p->first_store = fn;
+    p->first_store_context = context;
 }
 
 bool phys_make_writable(struct phys *p, uint32_t frame)

@@ -138,6 +138,18 @@ void phys_on_drop(struct phys *p, phys_drop_fn *fn, void *context);
  * DIRTY (and drops direct write access). out: 16 bytes, little-endian. */
 void phys_digest(struct phys *p, uint8_t out[16]);
 
+/* A second set of written frames, for snapshots: those stored to since the
+ * machine started or since phys_forget_changes(), in no order. Independent of
+ * DIRTY. The list lives until the next store or call. */
+uint32_t phys_changes(const struct phys *p, const uint32_t **frames);
+/* Empty the set (and drop direct write access). */
+void phys_forget_changes(struct phys *p);
+/* fn is called when a frame is about to enter the set, before the store that
+ * does it: whoever has still to copy the frame does so now. NULL: nobody. */
+typedef void phys_first_store_fn(void *context, uint32_t frame);
+void phys_on_first_store(struct phys *p, phys_first_store_fn *fn,
+                         void *context);
+
 /* All TOUCHED frames that are not zero, in order. Loading first zeroes what is
  * TOUCHED now. The map itself is not saved: chips restore it from their
  * registers (PAM, BARs). */

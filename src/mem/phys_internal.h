@@ -6,8 +6,10 @@
 
 enum {
     /* Beside the public frame flags: a TLB may hold a writable entry. Implies
-     * FRAME_DIRTY, so that only such frames need a call when it must go. */
+     * FRAME_DIRTY and FRAME_CHANGED, so that only such frames need a call when
+     * it must go. */
     FRAME_DIRECT = 32,
+    FRAME_CHANGED = 64, /* in changes[] */
     FRAME_FLAGS_PUBLIC = 31,
     FRAME_WATCHED = FRAME_CODE | FRAME_TABLE
 };
@@ -39,6 +41,8 @@ struct phys {
                               frame adds to the digest */
     uint32_t *dirty;       /* owned, derived: the frames flagged DIRTY */
     uint32_t dirty_count;
+    uint32_t *changes; /* owned, derived: the frames flagged CHANGED */
+    uint32_t change_count;
     uint32_t frames;
     uint32_t frames_max;
     uint32_t touched;     /* derived: frames flagged TOUCHED */
@@ -47,11 +51,13 @@ struct phys {
     struct phys_map read; /* derived: restored by the chips */
     struct phys_map write;
     struct phys_watcher code_watcher, table_watcher;
+    phys_first_store_fn *first_store; /* NULL: nobody copies late */
+    void *first_store_context;        /* borrowed */
     phys_drop_fn *drop_fn; /* NULL: nobody caches translations */
     void *drop_context;    /* borrowed */
 };
 
-/* Sets DIRTY and TOUCHED. */
+/* Sets DIRTY, TOUCHED and CHANGED. */
 void phys_mark_dirty(struct phys *p, uint32_t frame);
 
 /* Store into a frame with tracking, ROM or not. */

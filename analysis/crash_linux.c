@@ -1,0 +1,199 @@
+/* Panics and oopses of Linux, told by their words: what the kernel prints has
+ * not changed in many years (kernel/panic.c, arch/x86/mm/fault.c,
+ * arch/x86/kernel/traps.c say them). */
+#include "analysis/crash.h"
+#include "mem/phys.h"
+#include "replay/info.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LINE_MAX_BYTES = 300 };
+
+static const struct {
+    const char *words;
+    enum crash_line kind;
+} phrases[] = {
+    {"Kernel panic - not syncing", CRASH_LINE_PANIC},
+    {"BUG: unable to handle", CRASH_LINE_OOPS},
+    {"BUG: kernel NULL pointer dereference", CRASH_LINE_OOPS},
+    {"kernel BUG at ", CRASH_LINE_OOPS},
+    {"Oops: ", CRASH_LINE_OOPS},
+    {"general protection fault", CRASH_LINE_OOPS},
+    {"invalid opcode: ", CRASH_LINE_OOPS},
+    {"divide error: ", CRASH_LINE_OOPS},
+    {"stack segment: ", CRASH_LINE_OOPS},
+    {"double fault: ", CRASH_LINE_OOPS},
+};
+enum { PHRASES = sizeof phrases / sizeof phrases[0] };
+
+enum crash_line crash_line_kind(const char *line)
+{
+    /* "traps: prog[7] general protection fault": a program's, not the
+     * kernel's. */
+    if (strstr(line, "traps: "))
+        return CRASH_LINE_OTHER;
+    for (unsigned i = 0; i < PHRASES; i++)
+        if (strstr(line, phrases[i].words))
+            return phrases[i].kind;
+    return CRASH_LINE_OTHER;
+}
+
+/* ---- the serial line
+ * --------------------------------------------------------- */
+
+struct serial {
+    char line[LINE_MAX_BYTES];
+    unsigned used;
+    uint64_t begun; /* tick of the line's first byte */
+    bool has_oops, has_panic;
+    uint64_t oops_tick, panic_tick;
+    char oops[LINE_MAX_BYTES], panic[LINE_MAX_BYTES];
+};
+
+static void end_line(struct serial *s)
+{
+    s->line[s->used] = 0;
+    enum crash_line kind = crash_line_kind(s->line);
+    if (kind == CRASH_LINE_OOPS && !s->has_oops) {
+        s->has_oops = true;
+        s->oops_tick = s->begun;
+        memcpy(s->oops, s->line, sizeof s->oops);
+    } else if (kind == CRASH_LINE_PANIC && !s->has_panic) {
+        s->has_panic = true;
+        s->panic_tick = s->begun;
+        memcpy(s->panic, s->line, sizeof s->panic);
+    }
+    s->used = 0;
+}
+
+/* An info_output_fn. */
+static bool on_output(void *context, const struct output_chunk *chunk)
+{
+    struct serial *s = context;
+    if (chunk->channel != OUT_SERIAL)
+        return true;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        char c = (char)chunk->bytes[i];
+        if (c == '\n' || s->used + 1 == sizeof s->line) {
+            end_line(s);
+            continue;
+        }
+        if (s->used == 0)
+            s->begun = chunk->tick;
+        if (c >= ' ' && c < 127)
+            s->line[s->used++] = c;
+    }
+    return true;
+}
+
+static void take(struct crash *out, uint64_t tick, bool is_oops,
+                 const char *text)
+{
+    out->kind = CRASH_LINUX;
+    out->has_fault = is_oops;
+    out->seen = tick;
+    (void)snprintf(out->text, sizeof out->text, "%s", text);
+}
+
+static bool search_serial(struct travel *t, struct crash *out,
+                          struct error *err)
+{
+    struct serial s = {0};
+    if (!info_each_output(travel_session(t), 0, UINT64_MAX, on_output, &s, err))
+        return false;
+    end_line(&s);
+    if (s.has_oops && (!s.has_panic || s.oops_tick <= s.panic_tick))
+        take(out, s.oops_tick, true, s.oops);
+    else if (s.has_panic)
+        take(out, s.panic_tick, false, s.panic);
+    return true;
+}
+
+/* ---- the log in memory
+ * ---------------------------------------------------------- */
+
+/* Text that a phrase begins, up to something unprintable. The phrase also lies
+ * in the kernel as a format string, which goes on with a conversion or stops.
+ */
+static bool is_message(const uint8_t *at, size_t left, size_t phrase,
+                       char text[LINE_MAX_BYTES])
+{
+    size_t n = 0;
+    while (n < left && n + 1 < LINE_MAX_BYTES && at[n] >= ' ' && at[n] < 127) {
+        text[n] = (char)at[n];
+        n++;
+    }
+    text[n] = 0;
+    return n > phrase + 2 && !strchr(text, '%');
+}
+
+enum { UNMISTAKABLE = 4 }; /* phrases that nothing else contains */
+
+static bool find_phrase(struct machine *m, const char *words,
+                        char text[LINE_MAX_BYTES])
+{
+    struct phys *phys = machine_phys(m);
+    size_t n = strlen(words);
+    for (uint32_t f = 0; f < phys_frames(phys); f++) {
+        if (!(phys_frame_flags(phys, f) & FRAME_TOUCHED))
+            continue;
+        const uint8_t *from = phys_frame_host(phys, f);
+        const uint8_t *end = from + PAGE_BYTES;
+        while ((from = memmem(from, (size_t)(end - from), words, n))) {
+            if (is_message(from, (size_t)(end - from), n, text))
+                return true;
+            from += n;
+        }
+    }
+    return false;
+}
+
+/* A message in RAM, which a log without a serial console keeps. */
+static bool find_in_memory(struct machine *m, bool *is_oops,
+                           char text[LINE_MAX_BYTES])
+{
+    for (unsigned i = UNMISTAKABLE; i-- > 0;)
+        if (find_phrase(m, phrases[i].words, text)) {
+            *is_oops = phrases[i].kind == CRASH_LINE_OOPS;
+            return true;
+        }
+    return false;
+}
+
+/* The tick at which the message came into memory, by halving; to about 1 ms. */
+static bool date_message(struct travel *t, uint64_t end, uint64_t *tick,
+                         struct error *err)
+{
+    char text[LINE_MAX_BYTES];
+    bool is_oops;
+    uint64_t low = 0, high = end;
+    while (high - low > 1000000) {
+        struct machine_place middle = {low + (high - low) / 2, 0};
+        enum travel_stop stop = travel_goto(t, middle, err);
+        if (stop == TRAVEL_FAILED)
+            return false;
+        if (find_in_memory(travel_machine(t), &is_oops, text))
+            high = middle.tick;
+        else
+            low = middle.tick;
+    }
+    *tick = high;
+    return true;
+}
+
+bool crash_find_linux(struct travel *t, struct crash *out, struct error *err)
+{
+    char text[LINE_MAX_BYTES];
+    bool is_oops;
+    uint64_t tick, end = travel_session(t)->end_tick;
+    if (!search_serial(t, out, err))
+        return false;
+    if (out->kind == CRASH_LINUX ||
+        !find_in_memory(travel_machine(t), &is_oops, text))
+        return true;
+    if (!date_message(t, end, &tick, err))
+        return false;
+    take(out, tick, is_oops, text);
+    return true;
+}

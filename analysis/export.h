@@ -1,0 +1,20 @@
+/* A machine's memory and registers as files that other tools read. */
+#ifndef RELIVE_ANALYSIS_EXPORT_H
+#define RELIVE_ANALYSIS_EXPORT_H
+
+#include "base/error.h"
+#include "board/machine.h"
+
+#include <stdbool.h>
+
+/* The guest's RAM by physical address: byte n of the file is at address n.
+ * Holes and pages of zeros are holes of the file. */
+bool export_raw_memory(struct machine *m, const char *path, struct error *err);
+
+/* An ELF core (System V ABI; the notes are Linux's) that gdb opens: the
+ * registers of the CPU as its only thread, and memory by linear address as the
+ * page tables map it now, each page also by its physical address. A 64-bit file
+ * in long mode, else a 32-bit one. */
+bool export_elf_core(struct machine *m, const char *path, struct error *err);
+
+#endif

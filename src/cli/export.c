@@ -1,0 +1,98 @@
+/* relive export: the machine at a tick, as a file for other tools. */
+#include "analysis/export.h"
+#include "cli/commands.h"
+#include "cli/replay.h"
+#include "replay/travel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool take_at(struct cli_options *o, const char *v, struct error *err)
+{
+    return tick_option_parse(&o->at, "at", v, err);
+}
+
+static bool take_format(struct cli_options *o, const char *v, struct error *err)
+{
+    o->format = v;
+    return strcmp(v, "png") == 0 || strcmp(v, "elfcore") == 0 ||
+           strcmp(v, "rawmem") == 0 ||
+           error_set(err, ERR_USAGE,
+                     "--format: expected png, elfcore or rawmem, found "
+                     "'%.100s'",
+                     v);
+}
+
+static const struct option_row export_options[] = {
+    {"at", 0, "TICK", "the tick, or guest time like 2.5s (default: the end)",
+     take_at},
+    {"format", 0, "FORMAT",
+     "png: the screen; elfcore: registers and memory for gdb; rawmem: RAM by "
+     "physical address",
+     take_format},
+    {"output", 'o', "FILE", "the file to write", take_output},
+    {0},
+};
+
+static bool write_file(struct replay *r, const struct cli_options *o,
+                       struct error *err)
+{
+    if (strcmp(o->format, "png") == 0)
+        return replay_screenshot(r, o->output, err);
+    if (strcmp(o->format, "rawmem") == 0)
+        return export_raw_memory(r->setup.machine, o->output, err);
+    return export_elf_core(r->setup.machine, o->output, err);
+}
+
+static bool export_at(struct replay *r, const struct cli_options *o,
+                      struct error *err)
+{
+    if (!o->format || !o->output)
+        return error_set(err, ERR_USAGE,
+                         "export: expected --format FORMAT and -o FILE (see "
+                         "relive export --help)");
+    if (!replay_open(r, o, err))
+        return false;
+    uint32_t mhz = machine_config(r->setup.machine)->cpu_mhz;
+    uint64_t end = replayer_session(r->replayer)->end_tick;
+    uint64_t tick = tick_option_ticks(&o->at, mhz, end);
+    if (tick > end)
+        return error_set(err, ERR_USAGE,
+                         "--at: expected a tick from 0 to %llu, the end of the "
+                         "session, found %llu",
+                         (unsigned long long)end, (unsigned long long)tick);
+    struct travel *t = travel_new(r->replayer, r->setup.machine, 0, err);
+    bool ok =
+        t &&
+        travel_goto(t, (struct machine_place){tick, 0}, err) != TRAVEL_FAILED &&
+        write_file(r, o, err);
+    travel_free(t);
+    return ok;
+}
+
+static int run(const struct cli_options *o)
+{
+    struct error err;
+    struct replay *r = calloc(1, sizeof *r);
+    if (!r) {
+        error_set(&err, ERR_NOMEM, "no memory to start");
+        return cli_fail(&err);
+    }
+    int status = export_at(r, o, &err) ? STATUS_OK : cli_fail(&err);
+    replay_close(r);
+    free(r);
+    return status;
+}
+
+const struct command command_export = {
+    .name = "export",
+    .synopsis = "SESSION [--at TICK] --format FORMAT -o FILE",
+    .summary = "write screen, memory or a core file of a tick",
+    .details =
+        "Stand at a tick and write the machine for other tools. An ELF core "
+        "holds\nthe CPU's registers and all RAM, by linear address as the "
+        "page tables map\nit at that tick; gdb opens it (gdb vmlinux core).",
+    .groups = {export_options, engine_options},
+    .takes_session = true,
+    .run = run,
+};
