@@ -26,7 +26,7 @@ static const struct option_row pack_options[] = {
     {"output", 'o', "FILE", "the file to make (default: SESSION.relive)",
      take_output},
     {"with-media", 0, NULL,
-     "replay the session and pack what it reads of firmware,\n"
+     "replay the session and pack what it reads of firmware, "
      "kernels and disks, so that it replays without them",
      take_with_media},
     {0},
@@ -177,7 +177,7 @@ const struct command command_pack = {
 
 static const struct option_row unpack_options[] = {
     {"output", 'o', "SESSION",
-     "the session to make: a new directory (default: FILE\n"
+     "the session to make: a new directory (default: FILE "
      "without .relive, here)",
      take_output},
     {0},
