@@ -8,9 +8,9 @@
 # relive reports, gives everybody's MIPS. Start-up is included; it is small.
 set -u
 cd "$(dirname "$0")/.." || exit 2
-build=${1:-build}
-relive=$PWD/$build/relive
-guests=$PWD/$build/guests
+build=$(cd "${1:-build}" && pwd) || exit 2
+relive=$build/relive
+guests=$build/guests
 rounds=${BENCH_ROUNDS:-5}
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
@@ -36,21 +36,34 @@ insns=$(figure "$work/out" instructions)
 printf '%s instructions a run, median of %s interleaved runs\n' \
     "$insns" "$rounds"
 qemu=$(command -v qemu-system-i386 || true)
-bochs=$(command -v bochs || true)
+# Debian's Bochs has a debugger, which a command file drives, and its terminal
+# display wants a terminal, which script(1) lends.
+bochs=$(command -v bochs-bin || true)
+[ -e "$(echo /usr/lib/*/bochs/plugins/libbx_term_gui.so)" ] || bochs=
+printf 'c\nquit\n' >"$work/bochs.cmd"
 cat >"$work/bochsrc" <<END
 megs: 16
-romimage: file=$guests/bench_int.bin, address=0xf0000
+romimage: file=$guests/bench_int.bin
+vgaromimage: file=/usr/share/seabios/vgabios-stdvga.bin
 boot: disk
 log: $work/bochs.log
 panic: action=fatal
 error: action=ignore
 info: action=ignore
 port_e9_hack: enabled=1
-display_library: nogui
+display_library: term
+sound: driver=dummy
+speaker: enabled=0
 END
+run_bochs() {
+    TERM=vt100 script -qec "timeout 300 $bochs -q -f $work/bochsrc \
+        -rc $work/bochs.cmd" /dev/null
+}
 for ((i = 0; i < rounds; i++)); do
     seconds "$relive" run "${integer[@]}" >>"$work/run"
     echo >>"$work/run"
+    seconds "$relive" run --engine interp "${integer[@]}" >>"$work/interp"
+    echo >>"$work/interp"
     rm -rf "$work/s"
     seconds "$relive" record -o "$work/s" "${integer[@]}" >>"$work/record"
     echo >>"$work/record"
@@ -61,7 +74,7 @@ for ((i = 0; i < rounds; i++)); do
         echo >>"$work/qemu"
     fi
     if [ -n "$bochs" ] && [ $i -lt 2 ]; then
-        seconds timeout 300 "$bochs" -q -f "$work/bochsrc" >>"$work/bochs"
+        seconds run_bochs >>"$work/bochs"
         echo >>"$work/bochs"
     fi
 done
@@ -72,6 +85,7 @@ line() { # line NAME FILE
 }
 line 'relive run' run
 line 'relive record' record
+line 'relive run, interp' interp
 line 'QEMU TCG' qemu
 line 'Bochs' bochs
 # Pairs of neighbours, so that a load of the machine meets both.

@@ -68,18 +68,12 @@ say "What the guest wrote on its serial line"
 tr -d '\r' <"$out/serial.txt" | sed 's/\x1b\[[0-9;]*[a-zA-Z]//g' | tail -n 24
 
 say "Replaying in lockstep: relive replay $out/session"
-"$relive" replay "$out/session" --serial - 2>"$out/replay.txt" \
-    >"$out/serial-again.txt"
+"$relive" replay "$out/session" --serial - --screenshot "$out/screen.png" \
+    2>"$out/replay.txt" >"$out/serial-again.txt"
 status=$?
 cat "$out/replay.txt"
 [ "$status" = 0 ] || { echo "demo: the replay failed"; exit 1; }
 cmp "$out/serial.txt" "$out/serial-again.txt" || exit 1
-
-say "The screen near the end: relive screenshot"
-last=$(sed -n 's/^\([0-9]*\) ticks,.*/\1/p' "$out/record.txt" | tail -n 1)
-# A little before the end: the guest has just been told to switch off.
-"$relive" screenshot "$out/session" --at $((last - last / 100)) \
-    -o "$out/screen.png" || exit 1
 
 say "The two runs"
 recorded=$(sed -n 's/.*, state \([^ ]*\).*/\1/p' "$out/record.txt" | tail -n 1)

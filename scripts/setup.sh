@@ -17,7 +17,7 @@ test='libcmocka-dev clang libclang-rt-14-dev cpio gzip xorriso mtools
       grub-common grub-pc-bin qemu-utils'
 demo='cpio gzip'
 # Other emulators, measured beside relive.
-bench='qemu-system-x86 bochs'
+bench='qemu-system-x86 bochs bochs-term bsdutils seabios'
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }

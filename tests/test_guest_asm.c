@@ -19,7 +19,9 @@ static void check(struct lab *lab, const char *name)
     char state[64], again[64];
     static const char *const stress[] = {
         "--stress-tlb 1", "--stress-block 1", "--stress-save 1009",
-        "--stress-tlb 1 --stress-block 1 --stress-save 100003"};
+        "--stress-tlb 1 --stress-block 1 --stress-save 100003",
+        "--engine interp", "--engine tier1 --jit-threshold 1",
+        "--engine tier1 --jit-threshold 1 --jit-cache 1M --stress-save 4001"};
     lab_run(lab, "$R run --bios $G/%s.bin " MACHINE " --debugcon stdio $S",
             name);
     lab_assert_text(lab, ": ok, checks passed");

@@ -34,6 +34,7 @@ void machine_free(struct machine *m)
 {
     if (!m)
         return;
+    jit_free(m->jit);
     machine_unbuild(m);
     writer_fini(&m->scratch);
     free(m);
@@ -314,6 +315,20 @@ bool machine_screen(struct machine *m, struct screen *screen)
 bool machine_screen_text(struct machine *m, struct screen_text *text)
 {
     return vga_screen_text(m->vga, text);
+}
+
+bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
+                        struct error *err)
+{
+    const struct jit_options options = {.cache_bytes = engine->cache_bytes,
+                                        .tier1_threshold =
+                                            engine->tier1_threshold};
+    jit_free(m->jit);
+    m->jit = NULL;
+    if (engine->kind == ENGINE_INTERP)
+        return true;
+    m->jit = jit_new(&m->cpu, &options, err);
+    return m->jit || engine->kind == ENGINE_AUTO;
 }
 
 void machine_set_stress(struct machine *m, const struct machine_stress *s)

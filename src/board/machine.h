@@ -142,6 +142,23 @@ void machine_pic(const struct machine *m, unsigned chip,
 bool machine_screen(struct machine *m, struct screen *screen);
 bool machine_screen_text(struct machine *m, struct screen_text *text);
 
+/* ---- engines: how guest instructions run; never what they do ----------------- */
+
+enum machine_engine_kind {
+    ENGINE_AUTO,   /* the fastest that this host allows: tier 1, or tier 0 where
+                      there is no memory for compiled code */
+    ENGINE_INTERP, /* tier 0 alone */
+    ENGINE_TIER1   /* tier 0, and blocks that run often compiled */
+};
+struct machine_engine {
+    enum machine_engine_kind kind;
+    uint64_t cache_bytes;     /* host code; 0: 256 MB */
+    uint32_t tier1_threshold; /* executions before compiling; 0: 10 */
+};
+/* A new machine interprets. Between runs only; may be called again. */
+bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
+                        struct error *err);
+
 /* ---- stress (tests): never changes what the guest sees ---------------------- */
 
 struct machine_stress {

@@ -24,6 +24,7 @@
 #include "dev/serial.h"
 #include "dev/testdev.h"
 #include "dev/vga.h"
+#include "jit/jit.h"
 
 enum {
     MACHINE_CHIPS = 24
@@ -55,6 +56,7 @@ struct machine_probe {
 struct machine {
     struct machine_config config; /* fixed */
     struct cpu cpu;               /* saved */
+    struct jit *jit;              /* owned, derived; NULL: tier 0 alone */
     struct phys *phys;            /* owned, saved */
     struct dev_bus *bus;          /* owned, saved */
     struct chip chip[MACHINE_CHIPS];

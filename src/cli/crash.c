@@ -141,7 +141,8 @@ static bool print_json(struct replay *r, const struct crash *c,
 static bool crash(struct replay *r, const struct cli_options *o,
                   struct crash *c, struct error *err)
 {
-    if (!replay_open(r, o->session, err))
+    if (!replay_open(r, o->session, err) ||
+        !machine_set_engine(r->setup.machine, &o->engine, err))
         return false;
     struct travel *t = travel_new(r->replayer, r->setup.machine, 0, err);
     bool ok = t && crash_find(t, c, err);
@@ -178,7 +179,7 @@ const struct command command_crash = {
                "and show\nthe machine where it happened: in front of the "
                "instruction that failed\nwhen there is one. Exit status 1 "
                "when the guest failed.",
-    .groups = {crash_options},
+    .groups = {crash_options, engine_options},
     .takes_session = true,
     .run = run,
 };

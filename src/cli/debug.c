@@ -135,7 +135,8 @@ static bool begin(struct debug *d, const struct cli_options *o,
                             .find_crash = find_crash,
                             .announce = announce};
     bool ok;
-    if (!replay_open(&d->replay, o->session, err))
+    if (!replay_open(&d->replay, o->session, err) ||
+        !machine_set_engine(d->replay.setup.machine, &o->engine, err))
         return false;
     struct machine *m = d->replay.setup.machine;
     bool is_64 = guest_is_64(d, err, &ok);
@@ -284,7 +285,7 @@ const struct command command_debug = {
         "memory\n"
         "or registers starts a what-if branch: the recording stays as it is,\n"
         "and going back drops the branch.",
-    .groups = {debug_options},
+    .groups = {debug_options, engine_options},
     .takes_session = true,
     .run = run,
 };

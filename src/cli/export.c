@@ -51,7 +51,8 @@ static bool export_at(struct replay *r, const struct cli_options *o,
         return error_set(err, ERR_USAGE,
                          "export: expected --format FORMAT and -o FILE (see "
                          "relive export --help)");
-    if (!replay_open(r, o->session, err))
+    if (!replay_open(r, o->session, err) ||
+        !machine_set_engine(r->setup.machine, &o->engine, err))
         return false;
     uint32_t mhz = machine_config(r->setup.machine)->cpu_mhz;
     uint64_t end = replayer_session(r->replayer)->end_tick;
@@ -92,7 +93,7 @@ const struct command command_export = {
         "Stand at a tick and write the machine for other tools. An ELF core "
         "holds\nthe CPU's registers and all RAM, by linear address as the "
         "page tables map\nit at that tick; gdb opens it (gdb vmlinux core).",
-    .groups = {export_options},
+    .groups = {export_options, engine_options},
     .takes_session = true,
     .run = run,
 };

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "board/config.h"
+#include "board/machine.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,6 +47,7 @@ struct cli_options {
     bool with_media; /* pack's */
     unsigned jobs;              /* replay's; 0: not given */
     unsigned segment, segments; /* I/N; 0: not given */
+    struct machine_engine engine;
     uint64_t stress_tlb, stress_block, stress_save;
     bool no_verify, json;
     const char *listen, *arch; /* debug's */
@@ -66,13 +68,14 @@ struct command {
     const char *synopsis;               /* behind the name */
     const char *summary;                /* a few words */
     const char *details;                /* paragraphs for --help */
-    const struct option_row *groups[4]; /* tables, NULL at the end */
+    const struct option_row *groups[5]; /* tables, NULL at the end */
     bool takes_session;                 /* has one argument, the session */
     bool takes_machine;                 /* fill in firmware defaults */
     int (*run)(const struct cli_options *o);
 };
 
 extern const struct option_row machine_options[];
+extern const struct option_row engine_options[];
 extern const struct option_row stress_options[];
 
 /* Setters that commands' own tables name. */

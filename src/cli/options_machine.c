@@ -255,9 +255,15 @@ static bool take_pace(struct cli_options *o, const char *v, struct error *err)
 
 static bool take_engine(struct cli_options *o, const char *v, struct error *err)
 {
-    (void)o;
-    return strcmp(v, "interp") == 0 ||
-           bad("engine", "interp (the only engine of this version)", v, err);
+    if (strcmp(v, "auto") == 0)
+        o->engine.kind = ENGINE_AUTO;
+    else if (strcmp(v, "interp") == 0)
+        o->engine.kind = ENGINE_INTERP;
+    else if (strcmp(v, "tier1") == 0)
+        o->engine.kind = ENGINE_TIER1;
+    else
+        return bad("engine", "auto, interp or tier1", v, err);
+    return true;
 }
 
 static bool take_rtc(struct cli_options *o, const char *v, struct error *err)
@@ -293,6 +299,28 @@ static bool take_log(struct cli_options *o, const char *v, struct error *err)
 {
     (void)err;
     o->log = v;
+    return true;
+}
+
+static bool take_jit_threshold(struct cli_options *o, const char *v,
+                               struct error *err)
+{
+    uint64_t n;
+    if (!number("jit-threshold", v, 1 << 30, &n, err))
+        return false;
+    o->engine.tier1_threshold = (uint32_t)n;
+    return true;
+}
+
+static bool take_jit_cache(struct cli_options *o, const char *v,
+                           struct error *err)
+{
+    uint64_t bytes;
+    if (!size_parse("jit-cache", v, &bytes, err))
+        return false;
+    if (bytes < 1 << 20 || bytes > 512 << 20)
+        return bad("jit-cache", "a size from 1M to 512M", v, err);
+    o->engine.cache_bytes = bytes & ~(uint64_t)0xffff;
     return true;
 }
 
@@ -357,7 +385,6 @@ const struct option_row machine_options[] = {
      "passes at once (default: real when COM1 is on a terminal "
      "or a socket, max otherwise)",
      take_pace},
-    {"engine", 0, "interp", "how guest code runs: interp", take_engine},
     {"rtc", 0, "ISO-DATE",
      "the guest's clock at tick 0, like 2026-01-31T12:00:00 "
      "(default: the host's, in UTC)",
@@ -372,6 +399,19 @@ const struct option_row machine_options[] = {
      "write what the guest does that no data sheet defines to "
      "FILE (-: standard error)",
      take_log},
+    {0},
+};
+
+const struct option_row engine_options[] = {
+    {"engine", 0, "NAME",
+     "interp interprets guest code, tier1 also compiles what runs "
+     "often, auto (default) is the fastest; the guest cannot tell",
+     take_engine},
+    {"jit-threshold", 0, "N",
+     "executions of a block before tier 1 compiles it (default 10)",
+     take_jit_threshold},
+    {"jit-cache", 0, "SIZE", "host memory for compiled code (default 256M)",
+     take_jit_cache},
     {0},
 };
 

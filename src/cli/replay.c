@@ -206,7 +206,8 @@ static int replay(struct replay_run *r, const struct cli_options *o)
                                     .block_insns = (unsigned)o->stress_block};
     if (!channel_open(&r->serial, o->serial ? "stdio" : "none", "--serial",
                       &err) ||
-        !replay_open(&r->replay, o->session, &err))
+        !replay_open(&r->replay, o->session, &err) ||
+        !machine_set_engine(r->replay.setup.machine, &o->engine, &err))
         return cli_fail(&err);
     struct machine *m = r->replay.setup.machine;
     uint32_t mhz = machine_config(m)->cpu_mhz;
@@ -258,7 +259,7 @@ const struct command command_replay = {
         "its state with every digest of the recording. Exit status 0 when all\n"
         "were equal, 1 when the replay differs. A session whose recorder was\n"
         "killed replays up to its last commit, with a warning.",
-    .groups = {replay_options, share_options, stress_options},
+    .groups = {replay_options, engine_options, share_options, stress_options},
     .takes_session = true,
     .run = run,
 };

@@ -38,7 +38,8 @@ static bool take_picture(struct replay *r, const struct cli_options *o,
         return error_set(err, ERR_USAGE,
                          "screenshot: expected --at TICK and -o FILE.png (see "
                          "relive screenshot --help)");
-    if (!replay_open(r, o->session, err))
+    if (!replay_open(r, o->session, err) ||
+        !machine_set_engine(r->setup.machine, &o->engine, err))
         return false;
     uint32_t mhz = machine_config(r->setup.machine)->cpu_mhz;
     return go_to(r, tick_option_ticks(&o->at, mhz, 0), err) &&
@@ -72,7 +73,7 @@ const struct command command_screenshot = {
     .summary = "write what the screen showed at a tick",
     .details = "Replay the session up to a tick and write the screen to a PNG\n"
                "file.",
-    .groups = {screenshot_options},
+    .groups = {screenshot_options, engine_options},
     .takes_session = true,
     .run = run,
 };

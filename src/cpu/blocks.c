@@ -83,6 +83,13 @@ static void drop_block(struct blocks *b, struct block_code *k)
     if (*at)
         *at = k->hash_next;
     k->valid = false;
+    if (b->cpu->engine.dropped)
+        b->cpu->engine.dropped(b->cpu->engine.context, k);
+}
+
+struct blocks_view blocks_view(const struct cpu *c)
+{
+    return (struct blocks_view){c->blocks->jumps, JUMP_SIZE - 1};
 }
 
 static uint64_t block_chunks(const struct block_code *k)
@@ -160,6 +167,8 @@ void blocks_flush(struct cpu *c)
     memset(b->jumps, 0, sizeof b->jumps);
     b->used = 0;
     b->pages_used = 0;
+    if (c->engine.flushed)
+        c->engine.flushed(c->engine.context);
 }
 
 /* Put the block on the list of a frame that it covers. */
@@ -235,12 +244,12 @@ static bool is_probed(const struct cpu *c, uint64_t address)
 
 /* Fill k from the bytes of one page; returns instructions decoded, 0 when the
  * first one is short, invalid or too long (*result). */
-static unsigned decode_run(struct cpu *c, struct block_code *k,
+static unsigned decode_run(struct cpu *c, struct block_code *k, unsigned most,
                            const uint8_t *bytes, unsigned available,
                            enum decode_result *result)
 {
     unsigned count = 0, used = 0;
-    while (count < c->blocks->limit) {
+    while (count < most) {
         *result = decode_insn(bytes + used, available - used, c->mode,
                               &k->insns[count]);
         if (*result != DECODE_OK)
@@ -286,7 +295,9 @@ static struct block_code *build(struct cpu *c, uint64_t linear, uint64_t paddr,
                              .second = UINT64_MAX,
                              .mode = c->mode};
     k->probed = is_probed(c, k->start);
-    k->count = (uint16_t)decode_run(c, k, bytes, available, &result);
+    /* What a device answers depends on when it is read: one at a time. */
+    k->count = (uint16_t)decode_run(c, k, page.host ? b->limit : 1, bytes,
+                                    available, &result);
     if (k->count == 0) {
         if (result != DECODE_SHORT)
             *fault = cpu_fault(c, result == DECODE_INVALID ? EXC_UD : EXC_GP,

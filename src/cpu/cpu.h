@@ -167,6 +167,16 @@ struct cpu_model; /* cpu/model.h: the CPUID table of the configuration */
 struct blocks;    /* cpu/blocks.h: the decoded-block cache */
 struct insn;      /* cpu/insn.h */
 
+/* A faster way to run blocks, attached by the JIT; all NULL without one. */
+struct block_code;
+struct cpu_engine {
+    void *context;
+    /* Execute from k on; false: tier 0 is to run it. */
+    bool (*run)(void *context, struct block_code *k);
+    void (*dropped)(void *context, struct block_code *k);
+    void (*flushed)(void *context);
+};
+
 struct cpu {
     /* ---- integer state */
     uint64_t r[REG_COUNT];
@@ -242,6 +252,10 @@ struct cpu {
     const struct cpu_model *model;  /* borrowed */
     struct cpu_board board;         /* borrowed */
     struct blocks *blocks;          /* owned; derived */
+    struct cpu_engine engine;       /* borrowed; derived */
+    uint64_t jit_page; /* derived: linear page of the compiled block that runs */
+    uint64_t jit_target; /* derived: scratch of compiled CALLs */
+    uint32_t jit_link; /* derived: the unlinked jump that was left through */
     struct cpu_probe probe;         /* derived: an observer's */
 };
 

@@ -3,10 +3,12 @@
  *
  * Flags that the SDM leaves undefined (vol. 1 app. A) have these fixed values:
  *   AND OR XOR TEST              AF = 0
- *   SHL SAL SHR SAR SHLD SHRD    AF = 0; OF for counts above 1 as for 1: SHL and
- *                                SHLD msb ^ CF, SHR and SHRD the xor of the two
- *                                top result bits, SAR 0
- *   ROL RCL ROR RCR              OF for counts above 1 as for 1, from the result
+ *   SHL SAL SHR SAR              AF = 0; OF for counts above 1 is what a shift of
+ *                                the operand by 1 would give
+ *   ROL ROR                      OF for counts above 1 likewise
+ *   SHLD SHRD RCL RCR            AF = 0 (shifts); OF for counts above 1 from the
+ *                                result: SHLD and RCL msb ^ CF, SHRD and RCR the
+ *                                xor of the two top bits
  *   MUL IMUL                     SF and PF of the low half, ZF = AF = 0
  *   DIV IDIV                     unchanged
  *   BSF BSR                      CF = OF = SF = AF = PF = 0

@@ -38,7 +38,7 @@ static uint64_t shift_left(struct cpu *c, uint64_t v, unsigned n, unsigned bits)
 {
     uint64_t r = n < bits ? low_bits(v << n, bits) : 0;
     bool cf = n <= bits && bit(v, bits - n);
-    set_shift_flags(c, r, bits, cf, bit(r, bits - 1) != cf);
+    set_shift_flags(c, r, bits, cf, bit(v, bits - 1) != bit(v, bits - 2));
     return r;
 }
 
@@ -47,7 +47,7 @@ static uint64_t shift_right(struct cpu *c, uint64_t v, unsigned n,
 {
     uint64_t r = n < bits ? v >> n : 0;
     bool cf = n <= bits && bit(v, n - 1);
-    set_shift_flags(c, r, bits, cf, bit(r, bits - 1) != bit(r, bits - 2));
+    set_shift_flags(c, r, bits, cf, bit(v, bits - 1));
     return r;
 }
 
@@ -65,7 +65,7 @@ static uint64_t rotate_left(struct cpu *c, uint64_t v, unsigned n,
 {
     unsigned k = n % bits;
     uint64_t r = k ? low_bits(v << k | v >> (bits - k), bits) : v;
-    set_rotate_flags(c, bit(r, 0), bit(r, 0) != bit(r, bits - 1));
+    set_rotate_flags(c, bit(r, 0), bit(v, bits - 1) != bit(v, bits - 2));
     return r;
 }
 
@@ -74,7 +74,7 @@ static uint64_t rotate_right(struct cpu *c, uint64_t v, unsigned n,
 {
     unsigned k = n % bits;
     uint64_t r = k ? low_bits(v >> k | v << (bits - k), bits) : v;
-    set_rotate_flags(c, bit(r, bits - 1), bit(r, bits - 1) != bit(r, bits - 2));
+    set_rotate_flags(c, bit(r, bits - 1), bit(v, 0) != bit(v, bits - 1));
     return r;
 }
 

@@ -2,6 +2,7 @@
  * decoded blocks. */
 #include "cpu/access.h"
 #include "cpu/blocks.h"
+#include "cpu/run.h"
 
 enum {
     DR6_BS = 1 << 14
@@ -55,6 +56,19 @@ static void set_resume(struct cpu *c)
     cpu_update_single(c);
 }
 
+void cpu_insn_failed(struct cpu *c, const struct insn *i, enum exc e)
+{
+    if (e == EXC_DELIVERED) {
+        c->tick++;
+        return;
+    }
+    c->r[REG_RIP] -= i->len;
+    if (e == EXC_REP_BREAK)
+        set_resume(c);
+    else
+        raise_fault(c, e);
+}
+
 /* Execute from one block until it ends, leaves, faults or the limit is there. */
 static void run_block(struct cpu *c, const struct block_code *k)
 {
@@ -63,15 +77,7 @@ static void run_block(struct cpu *c, const struct block_code *k)
         c->r[REG_RIP] += i->len;
         enum exc e = i->fn(c, i);
         if (UNLIKELY(e)) {
-            if (e == EXC_DELIVERED) {
-                c->tick++;
-                return;
-            }
-            c->r[REG_RIP] -= i->len;
-            if (e == EXC_REP_BREAK)
-                set_resume(c);
-            else
-                raise_fault(c, e);
+            cpu_insn_failed(c, i, e);
             return;
         }
         c->tick++;
@@ -178,15 +184,17 @@ void cpu_run(struct cpu *c, uint64_t until)
             continue;
         }
         enum exc fault = EXC_NONE;
-        const struct block_code *k = blocks_at(c, &fault);
+        struct block_code *k = blocks_at(c, &fault);
         if (UNLIKELY(!k)) {
             raise_fault(c, fault);
         } else if (UNLIKELY(passes_limit(c, k->bytes))) {
             if (!run_single(c))
                 return;
-        } else if (UNLIKELY(k->probed) && cpu_probe_reached(c)) {
-            return;
-        } else {
+        } else if (UNLIKELY(k->probed)) {
+            if (cpu_probe_reached(c))
+                return;
+            run_block(c, k);
+        } else if (!c->engine.run || !c->engine.run(c->engine.context, k)) {
             run_block(c, k);
         }
     }

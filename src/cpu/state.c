@@ -197,6 +197,13 @@ void cpu_save(const struct cpu *c, struct writer *w)
 /* Bring values from outside into the ranges that the code relies on. */
 static bool check_loaded(struct cpu *c, struct error *err)
 {
+    /* Deadlines are sums of ticks; half the range is 292 years at 1 GHz. */
+    if (c->tick > INT64_MAX || c->skew > c->tick)
+        return error_set(err, ERR_INPUT,
+                         "CPU state: expected a tick below 2^63 and fewer "
+                         "skipped ones, found %llu and %llu",
+                         (unsigned long long)c->tick,
+                         (unsigned long long)c->skew);
     if (c->cpl > 3 || c->x87.top > 7 || c->shadow > 2 ||
         c->r[REG_ZERO] != 0 || (c->flags & FLAGS_ARITH) ||
         (c->mxcsr & ~0xffffu))

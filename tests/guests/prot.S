@@ -121,8 +121,8 @@ start16:
     /* LAR, LSL, VERR, VERW, ARPL. */
     movl $SEL_READONLY, %ecx
     larl %ecx, %eax
-    andl $0xf0ff00, %eax /* bits 19:16 are undefined */
-    EXPECT32(%eax, $0x00c09100)
+    andl $0xf0fe00, %eax /* bits 19:16 are undefined */
+    EXPECT32(%eax, $0x00c09000)
     lsll %ecx, %eax
     EXPECT32(%eax, $0xffffffff)
     verw %cx

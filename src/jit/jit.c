@@ -1,0 +1,242 @@
+#include "jit/jit_internal.h"
+
+#include "cpu/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    DEFAULT_CACHE_MB = 256,
+    DEFAULT_THRESHOLD = 10
+};
+
+/* An executable mapping within 1 GiB of the CPU, so that its fields are
+ * RIP-relative operands. Tries places on both sides. */
+static uint8_t *map_near(int fd, size_t bytes, const void *near_to)
+{
+    uintptr_t centre = (uintptr_t)near_to & ~(uintptr_t)0xffff;
+    for (intptr_t step = 1; step < 48; step++) {
+        for (int side = -1; side <= 1; side += 2) {
+            intptr_t by = side * step * (16 << 20);
+            if (side < 0)
+                by -= (intptr_t)bytes;
+            uintptr_t want = centre + (uintptr_t)by;
+            void *p = mmap((void *)want, bytes, PROT_READ | PROT_EXEC,
+                           MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+            if (p == (void *)want)
+                return p;
+            if (p != MAP_FAILED)
+                munmap(p, bytes);
+        }
+    }
+    return NULL;
+}
+
+/* One memory object, mapped writable and executable at different places: no
+ * page is ever both (W^X). */
+static bool map_cache(struct jit *j, struct error *err)
+{
+    int fd = memfd_create("relive-jit", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)j->bytes) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return error_set(err, ERR_NOMEM, "no memory for the code cache");
+    }
+    void *rw = mmap(NULL, j->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    j->rw = rw == MAP_FAILED ? NULL : rw;
+    j->exec = map_near(fd, j->bytes, j->cpu);
+    close(fd);
+    if (!j->rw || !j->exec)
+        return error_set(err, ERR_NOMEM,
+                         "expected %zu bytes of address space near the "
+                         "machine for the code cache, found none",
+                         j->bytes);
+    return true;
+}
+
+/* ---- running ----------------------------------------------------------------- */
+
+static void unlink_incoming(struct jit *j, struct block_code *k)
+{
+    struct emit e = {.to_exec = j->exec - j->rw};
+    for (uint32_t s = k->incoming; s != JIT_NO_SLOT; s = j->slots[s].next)
+        emit_patch(&e, j->slots[s].site, j->slots[s].stub);
+    k->incoming = JIT_NO_SLOT;
+}
+
+static void on_dropped(void *context, struct block_code *k)
+{
+    unlink_incoming(context, k);
+}
+
+static void on_flushed(void *context)
+{
+    struct jit *j = context;
+    j->used = j->thunk_bytes;
+    j->slot_count = 1;
+    j->cpu->jit_link = JIT_NO_SLOT;
+    j->stats.flushes++;
+}
+
+/* Where the last run left through an unlinked jump, and when. */
+static void note_exit(struct jit *j)
+{
+    j->left_rip = j->cpu->r[REG_RIP];
+    j->left_tick = j->cpu->tick;
+    j->left_key = j->cpu->mmu.space_key;
+}
+
+/* Join that jump to k when nothing happened in between and k is compiled. Both
+ * lie on the same page, so the jump is right wherever the page is mapped. */
+static void link_exit(struct jit *j, struct block_code *k)
+{
+    const struct cpu *c = j->cpu;
+    uint32_t s = c->jit_link;
+    j->cpu->jit_link = JIT_NO_SLOT;
+    if (s == JIT_NO_SLOT || !k->code || j->left_rip != c->r[REG_RIP] ||
+        j->left_tick != c->tick || j->left_key != c->mmu.space_key)
+        return;
+    struct emit e = {.to_exec = j->exec - j->rw};
+    emit_patch(&e, j->slots[s].site, k->code);
+    j->slots[s].next = k->incoming;
+    k->incoming = s;
+    j->stats.links++;
+}
+
+/* 32-bit code is compiled for flat segments alone. */
+static bool is_flat32(const struct cpu *c)
+{
+    for (unsigned s = SEG_ES; s <= SEG_DS; s++)
+        if (c->ea_base[s] || (s != SEG_CS && !c->ea_flat[s]))
+            return false;
+    return c->seg[SEG_CS].limit == UINT32_MAX && c->sp_mask == UINT32_MAX;
+}
+
+static bool can_run(const struct cpu *c, const struct block_code *k)
+{
+    if (!k->valid || k->second != UINT64_MAX || k->mode == MODE_16)
+        return false;
+    return k->mode == MODE_64 || is_flat32(c);
+}
+
+enum compiled { COMPILED, NOT_COMPILED, FLUSHED };
+
+static enum compiled compile(struct jit *j, struct block_code *k)
+{
+    bool full = false;
+    const void *code = jit_lower(j, k, &full);
+    bool was_empty = j->used == j->thunk_bytes;
+    if (full && !was_empty) {
+        blocks_flush(j->cpu);
+        return FLUSHED;
+    }
+    k->hits = 0;
+    if (!code) /* or it would fit into no cache of this size */
+        return NOT_COMPILED;
+    k->code = code;
+    j->stats.blocks_compiled++;
+    return COMPILED;
+}
+
+static bool run(void *context, struct block_code *k)
+{
+    struct jit *j = context;
+    struct cpu *c = j->cpu;
+    if (!can_run(c, k))
+        return false;
+    if (!k->code) {
+        if (++k->hits < j->options.tier1_threshold)
+            return false;
+        enum compiled how = compile(j, k);
+        if (how != COMPILED)
+            return how == FLUSHED; /* k is stale: it is looked up again */
+    }
+    link_exit(j, k);
+    if (c->tick + k->count > c->limit)
+        return false; /* tier 0 stops exactly at the limit */
+    c->jit_page = c->r[REG_RIP] & ~(uint64_t)(PAGE_BYTES - 1);
+    j->stats.exits++;
+    j->enter(k->code);
+    note_exit(j);
+    return true;
+}
+
+uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where)
+{
+    uint32_t left = where >> 16;
+    c->tick -= left;
+    c->r[REG_RIP] = c->jit_page + (where & 0xffff);
+    enum exc e = i->fn(c, i);
+    if (e) {
+        cpu_insn_failed(c, i, e);
+        return 1;
+    }
+    c->tick++;
+    left--;
+    if (c->tick + left > c->limit)
+        return 1;
+    c->tick += left;
+    return 0;
+}
+
+/* ---- life ----------------------------------------------------------------------- */
+
+struct jit *jit_new(struct cpu *c, const struct jit_options *options,
+                    struct error *err)
+{
+    struct jit *j = calloc(1, sizeof *j);
+    if (!j) {
+        error_set(err, ERR_NOMEM, "no memory for the JIT");
+        return NULL;
+    }
+    j->cpu = c;
+    j->options = *options;
+    probe_host(&j->host);
+    if (!j->options.tier1_threshold)
+        j->options.tier1_threshold = DEFAULT_THRESHOLD;
+    j->bytes = options->cache_bytes ? options->cache_bytes
+                                    : (uint64_t)DEFAULT_CACHE_MB << 20;
+    j->bytes = (j->bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
+    j->slots = calloc(JIT_SLOTS, sizeof *j->slots);
+    j->slot_count = 1;
+    if (!j->slots)
+        error_set(err, ERR_NOMEM, "no memory for the JIT");
+    bool ok = j->slots && map_cache(j, err);
+    if (ok && !jit_make_thunks(j))
+        ok = error_set(err, ERR_USAGE,
+                       "expected a code cache that holds more than its fixed "
+                       "parts, found one of %zu bytes",
+                       j->bytes);
+    if (!ok) {
+        jit_free(j);
+        return NULL;
+    }
+    blocks_flush(c);
+    c->engine = (struct cpu_engine){
+        .context = j, .run = run, .dropped = on_dropped, .flushed = on_flushed};
+    return j;
+}
+
+void jit_free(struct jit *j)
+{
+    if (!j)
+        return;
+    if (j->cpu->engine.context == j) {
+        j->cpu->engine = (struct cpu_engine){0};
+        blocks_flush(j->cpu);
+    }
+    if (j->rw)
+        munmap(j->rw, j->bytes);
+    if (j->exec)
+        munmap(j->exec, j->bytes);
+    free(j->slots);
+    free(j);
+}
+
+void jit_stats(const struct jit *j, struct jit_stats *out)
+{
+    *out = j->stats;
+    out->code_bytes = j->used;
+}

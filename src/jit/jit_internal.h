@@ -1,0 +1,60 @@
+/* What the files of the JIT share. */
+#ifndef RELIVE_JIT_JIT_INTERNAL_H
+#define RELIVE_JIT_JIT_INTERNAL_H
+
+#include "cpu/blocks.h"
+#include "cpu/cpu.h"
+#include "jit/emit.h"
+#include "jit/jit.h"
+#include "jit/probe.h"
+
+enum {
+    JIT_SLOTS = 1 << 18,  /* direct jumps between blocks */
+    JIT_NO_SLOT = 0
+};
+
+/* A direct jump that may be linked to its target's code. */
+struct slot {
+    uint8_t *site;       /* displacement, writable address */
+    const uint8_t *stub; /* where it goes unlinked */
+    uint32_t next;       /* in the target's list of incoming jumps */
+};
+
+struct jit {
+    struct cpu *cpu;
+    struct jit_options options;
+    struct host_flags host;
+    uint8_t *rw;   /* owned: writable mapping */
+    uint8_t *exec; /* owned: executable mapping near the CPU */
+    size_t bytes, used, thunk_bytes;
+    struct slot *slots; /* owned */
+    uint32_t slot_count;
+
+    /* Thunks (executable addresses). */
+    void (*enter)(const void *code);
+    const uint8_t *exit, *exit_at, *exit_link, *dispatch, *dispatch_rip;
+    const uint8_t *interpret;
+
+    uint64_t left_rip, left_tick, left_key; /* see note_exit() */
+    struct jit_stats stats;
+};
+
+/* lower.c: host code for the block, or NULL (out of room: *full; or nothing
+ * worth compiling). Executable address. */
+const void *jit_lower(struct jit *j, struct block_code *k, bool *full);
+
+/* thunks.c */
+bool jit_make_thunks(struct jit *j);
+
+/* Where a guest register lives: a host register or H_NONE (in cpu->r). */
+extern const uint8_t jit_host_of[16];
+enum {
+    JIT_MAPPED = 11 /* guest registers 0..10 */
+};
+
+/* Called from host code: execute one instruction by its handler. where: ticks of
+ * the block not yet executed, this one included, << 16 | page offset behind the
+ * instruction. 0: go on; 1: leave. */
+uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where);
+
+#endif

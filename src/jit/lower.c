@@ -1,0 +1,339 @@
+#include "jit/lower.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* ---- flags ------------------------------------------------------------------- */
+
+enum {
+    OP_LAHF = 0x9f,
+    OP_SAHF = 0x9e
+};
+
+void lower_save_flags(struct lower *l)
+{
+    if (l->flags != FLAGS_HOST)
+        return;
+    emit_u8(l->e, OP_LAHF);
+    emit_op(l->e, 1, 0x0f90, 0, rm_reg(H_RAX), 1, 0); /* seto al */
+    l->flags = FLAGS_BOTH;
+    if (l->fix == FIX_AF && !l->j->host.logic) {
+        emit_u8(l->e, 0x80); /* and ah, ~AF */
+        emit_u8(l->e, 0xe4);
+        emit_u8(l->e, 0xef);
+        l->flags = FLAGS_SAVED;
+    }
+    l->fix = FIX_NONE;
+}
+
+/* OF from AL: 0 - (-127) does not overflow, 1 - (-127) does. */
+static void emit_restore(struct emit *e)
+{
+    emit_u8(e, 0x3c); /* cmp al, 81h */
+    emit_u8(e, 0x81);
+    emit_u8(e, OP_SAHF);
+}
+
+void lower_restore_flags(struct lower *l)
+{
+    if (l->flags == FLAGS_HOST && l->fix != FIX_NONE && !l->j->host.logic)
+        lower_save_flags(l);
+    if (l->flags != FLAGS_SAVED)
+        return;
+    emit_restore(l->e);
+    l->flags = FLAGS_BOTH;
+}
+
+void lower_flags_written(struct lower *l, enum flag_fix fix)
+{
+    l->flags = FLAGS_HOST;
+    l->fix = fix;
+}
+
+/* ---- registers ----------------------------------------------------------------- */
+
+unsigned lower_get(struct lower *l, unsigned g, unsigned scratch)
+{
+    if (g < JIT_MAPPED)
+        return jit_host_of[g];
+    emit_load(l->e, 8, scratch, rm_abs(&l->j->cpu->r[g]));
+    return scratch;
+}
+
+unsigned lower_target(const struct lower *l, unsigned g, unsigned scratch)
+{
+    (void)l;
+    return g < JIT_MAPPED ? jit_host_of[g] : scratch;
+}
+
+void lower_put(struct lower *l, unsigned g, unsigned host)
+{
+    if (g >= JIT_MAPPED)
+        emit_store(l->e, 8, rm_abs(&l->j->cpu->r[g]), host);
+}
+
+/* ---- memory -------------------------------------------------------------------- */
+
+void lower_cold(struct lower *l, uint8_t *site)
+{
+    if (l->colds == COLD_MAX) {
+        l->e->full = true;
+        return;
+    }
+    l->cold[l->colds++] = (struct cold){site, (uint16_t)l->n};
+}
+
+bool lower_can_address(const struct lower *l)
+{
+    const struct insn *i = l->i;
+    if (i->addr == 2 || i->is_moffs64)
+        return false;
+    if (i->base == REG_RIP) {
+        int64_t d = (int64_t)i->disp + lower_next(l);
+        return i->index == REG_ZERO && i->addr == 8 && d == (int32_t)d;
+    }
+    return true;
+}
+
+/* The effective address into H_SCRATCH_A. */
+void lower_effective(struct lower *l)
+{
+    const struct insn *i = l->i;
+    struct emit *e = l->e;
+    unsigned size = l->is64 && i->addr == 8 ? 8 : 4;
+    if (i->base == REG_RIP) {
+        emit_load(e, 8, H_SCRATCH_A, rm_abs(&l->j->cpu->jit_page));
+        emit_op(e, 8, 0x8d, H_SCRATCH_A,
+                rm_base(H_SCRATCH_A, i->disp + (int32_t)lower_next(l)), 8, 0);
+        return;
+    }
+    unsigned base = i->base == REG_ZERO ? (unsigned)H_NONE
+                                        : lower_get(l, i->base, H_SCRATCH_A);
+    unsigned index = i->index == REG_ZERO ? (unsigned)H_NONE
+                                          : lower_get(l, i->index, H_SCRATCH_B);
+    if (base == H_NONE && index == H_NONE) {
+        emit_mov_ri(e, H_SCRATCH_A,
+                    size == 8 ? (uint64_t)(int64_t)i->disp
+                              : (uint64_t)(uint32_t)i->disp);
+        return;
+    }
+    if (index == H_NONE && i->disp == 0) {
+        emit_mov_rr(e, size, H_SCRATCH_A, base);
+        return;
+    }
+    struct rm rm = rm_base(base, i->disp);
+    rm.index = (uint8_t)index;
+    rm.scale = i->scale;
+    if (base == H_NONE && i->scale == 0) {
+        rm.reg = (uint8_t)index;
+        rm.index = H_NONE;
+    }
+    emit_op(e, size, 0x8d, H_SCRATCH_A, rm, 8, 0);
+}
+
+static void emit_segment(struct lower *l)
+{
+    const struct insn *i = l->i;
+    struct cpu *c = l->j->cpu;
+    if (i->seg < SEG_FS && (l->is64 || i->seg != SEG_CS))
+        return; /* flat, base 0 */
+    if (!l->is64) { /* code segments are not writable, some not readable */
+        emit_alu_ri(l->e, 1, 7, rm_abs(&c->ea_flat[i->seg]), 0);
+        lower_cold(l, emit_jump(l->e, 4));
+    }
+    emit_op(l->e, l->is64 ? 8 : 4, 0x03, H_SCRATCH_A,
+            rm_abs(&c->ea_base[i->seg]), 8, 0);
+}
+
+void lower_translate(struct lower *l, unsigned bytes, bool write)
+{
+    struct emit *e = l->e;
+    int32_t tag = write ? (int32_t)offsetof(struct tlb_entry, write_tag)
+                        : (int32_t)offsetof(struct tlb_entry, read_tag);
+    emit_mov_rr(e, 8, H_SCRATCH_B, H_SCRATCH_A);
+    if (bytes == 1)
+        emit_mov_rr(e, 8, H_SCRATCH_C, H_SCRATCH_A);
+    else
+        emit_op(e, 8, 0x8d, H_SCRATCH_C,
+                rm_base(H_SCRATCH_A, (int32_t)bytes - 1), 8, 0);
+    /* Index of 32-byte entries: (vaddr >> 12 & 1023) << 5. */
+    emit_op(e, 8, 0xc1, 5, rm_reg(H_SCRATCH_B), 8, 1);
+    emit_u8(e, PAGE_SHIFT - 5);
+    emit_alu_ri(e, 8, 4, rm_reg(H_SCRATCH_C), -PAGE_BYTES);
+    emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), (TLB_ENTRIES - 1) << 5);
+    emit_op(e, 8, 0x03, H_SCRATCH_B, rm_abs(&l->j->cpu->mmu.tlb), 8, 0);
+    emit_op(e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
+    lower_cold(l, emit_jump(e, 5));
+    emit_op(e, 8, 0x03, H_SCRATCH_A,
+            rm_base(H_SCRATCH_B, (int32_t)offsetof(struct tlb_entry, addend)),
+            8, 0);
+    lower_flags_clobbered(l);
+}
+
+bool lower_address(struct lower *l, unsigned bytes, bool write)
+{
+    if (!lower_can_address(l))
+        return false;
+    lower_save_flags(l);
+    lower_effective(l);
+    emit_segment(l);
+    lower_translate(l, bytes, write);
+    return true;
+}
+
+/* ---- leaving -------------------------------------------------------------------- */
+
+void lower_dispatch(struct lower *l)
+{
+    emit_jump_to(l->e, 16, l->j->dispatch);
+}
+
+static void leave_in_page(struct lower *l, uint32_t target)
+{
+    struct jit *j = l->j;
+    uint8_t *site = emit_jump(l->e, 16);
+    if (j->slot_count == JIT_SLOTS) {
+        l->e->full = true;
+        return;
+    }
+    uint32_t s = j->slot_count++;
+    const uint8_t *stub = emit_here(l->e);
+    emit_patch(l->e, site, stub);
+    emit_mov_ri(l->e, H_RDX, s);
+    emit_mov_ri(l->e, H_RCX, target);
+    emit_jump_to(l->e, 16, j->exit_link);
+    j->slots[s] = (struct slot){.site = site, .stub = stub};
+}
+
+static void leave(struct lower *l, int64_t target, unsigned rip_bytes)
+{
+    struct emit *e = l->e;
+    if (target >= 0 && target < PAGE_BYTES) {
+        leave_in_page(l, (uint32_t)target);
+        return;
+    }
+    emit_load(e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
+    emit_op(e, rip_bytes, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8, 0);
+    lower_dispatch(l);
+}
+
+void lower_leave(struct lower *l, int64_t target)
+{
+    leave(l, target, l->is64 ? 8 : 4);
+}
+
+/* Tier 0 does not wrap EIP there either: fetching beyond the limit faults. */
+void lower_fall_through(struct lower *l, uint32_t next)
+{
+    leave(l, next, 8);
+}
+
+/* ---- the block --------------------------------------------------------------------- */
+
+/* Ticks are taken for the whole block at its entry, unless that would pass the
+ * limit: then leave before the first instruction. */
+static void emit_budget(struct lower *l, uint8_t **too_far)
+{
+    struct emit *e = l->e;
+    struct cpu *c = l->j->cpu;
+    emit_load(e, 8, H_RCX, rm_abs(&c->tick));
+    emit_alu_ri(e, 8, 0, rm_reg(H_RCX), l->k->count);
+    emit_op(e, 8, 0x3b, H_RCX, rm_abs(&c->limit), 8, 0);
+    *too_far = emit_jump(e, 7);
+    emit_store(e, 8, rm_abs(&c->tick), H_RCX);
+}
+
+static void emit_interpret(struct lower *l, unsigned n, uint32_t next)
+{
+    emit_u8(l->e, 0x48); /* mov rdx, imm64 */
+    emit_u8(l->e, 0xba);
+    emit_u64(l->e, (uintptr_t)&l->k->insns[n]);
+    emit_mov_ri(l->e, H_RCX, (l->k->count - n) << 16 | next);
+    emit_call(l->e, l->j->interpret);
+}
+
+/* No rule: call the handler in line. */
+static void lower_by_handler(struct lower *l)
+{
+    lower_save_flags(l);
+    emit_interpret(l, l->n, lower_next(l));
+    l->flags = FLAGS_SAVED;
+    l->fix = FIX_NONE;
+    if (l->i->cls == CLASS_BRANCH) {
+        emit_jump_to(l->e, 16, l->j->dispatch_rip);
+        l->ended = true;
+    } else if (l->i->cls == CLASS_STOP) {
+        emit_jump_to(l->e, 16, l->j->exit); /* RIP is in place */
+        l->ended = true;
+    }
+}
+
+static void lower_insn(struct lower *l)
+{
+    if (l->i->cls != CLASS_STOP &&
+        (lower_branch(l) || lower_int(l) || lower_sse(l)))
+        return;
+    lower_by_handler(l);
+}
+
+static void emit_colds(struct lower *l)
+{
+    uint32_t offsets[64];
+    uint32_t at = (uint32_t)(l->k->start & (PAGE_BYTES - 1));
+    for (unsigned n = 0; n < l->k->count; n++) {
+        at += l->k->insns[n].len;
+        offsets[n] = at;
+    }
+    for (unsigned k = 0; k < l->colds; k++) {
+        unsigned n = l->cold[k].n;
+        emit_patch(l->e, l->cold[k].site, emit_here(l->e));
+        emit_interpret(l, n, offsets[n]);
+        if (l->k->insns[n].cls == CLASS_BRANCH) {
+            emit_jump_to(l->e, 16, l->j->dispatch_rip);
+            continue;
+        }
+        if (l->resume_flags[n] != FLAGS_SAVED)
+            emit_restore(l->e);
+        emit_jump_to(l->e, 16, l->resume[n]);
+    }
+}
+
+const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
+{
+    struct emit e = {.at = j->rw + j->used,
+                     .end = j->rw + j->bytes,
+                     .to_exec = j->exec - j->rw};
+    struct lower l = {.j = j,
+                      .e = &e,
+                      .k = k,
+                      .is64 = k->mode == MODE_64,
+                      .offset = (uint32_t)(k->start & (PAGE_BYTES - 1))};
+    uint32_t first_slot = j->slot_count, start = l.offset;
+    uint8_t *too_far;
+    const uint8_t *code = emit_here(&e);
+    if (k->count > 64)
+        return NULL;
+    emit_budget(&l, &too_far);
+    for (l.n = 0; l.n < k->count; l.n++) {
+        l.i = &k->insns[l.n];
+        lower_insn(&l);
+        l.resume[l.n] = emit_here(&e);
+        l.resume_flags[l.n] = (uint8_t)l.flags;
+        l.offset += l.i->len;
+    }
+    if (!l.ended) {
+        lower_save_flags(&l);
+        lower_fall_through(&l, l.offset);
+    }
+    emit_colds(&l);
+    emit_patch(&e, too_far, emit_here(&e));
+    emit_mov_ri(&e, H_RCX, start);
+    emit_jump_to(&e, 16, j->exit_at);
+    if (e.full) {
+        j->slot_count = first_slot;
+        *full = true;
+        return NULL;
+    }
+    j->used = (size_t)(((e.at - j->rw) + 15) & ~(ptrdiff_t)15);
+    return code;
+}

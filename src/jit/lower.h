@@ -1,0 +1,111 @@
+/* Lowering a block: shared between the rules (lower_*.c). */
+#ifndef RELIVE_JIT_LOWER_H
+#define RELIVE_JIT_LOWER_H
+
+#include "jit/jit_internal.h"
+
+/* Where the guest's arithmetic flags are. */
+enum flag_place {
+    FLAGS_SAVED, /* in AX; host flags are anything */
+    FLAGS_HOST,  /* in host flags; AX is stale */
+    FLAGS_BOTH
+};
+
+/* How host flags differ from what the guest must see (undefined flags have fixed
+ * values, cpu/flags.h): what saving has to mend. */
+enum flag_fix {
+    FIX_NONE,
+    FIX_AF /* AF := 0 */
+};
+
+enum {
+    COLD_MAX = 512,
+    H_SCRATCH_A = H_RCX, /* addresses */
+    H_SCRATCH_B = H_RDX,
+    H_SCRATCH_C = H_R15
+};
+
+/* Out of line: interpret instruction n, then go on at `resume`. */
+struct cold {
+    uint8_t *site; /* the jump that leads here */
+    uint16_t n;    /* instruction index */
+};
+
+struct lower {
+    struct jit *j;
+    struct emit *e;
+    const struct block_code *k;
+    const struct insn *i; /* current instruction */
+    unsigned n;           /* its index */
+    uint32_t offset;      /* page offset of its first byte */
+    bool is64;
+    enum flag_place flags;
+    enum flag_fix fix;
+    bool sse_checked;     /* the block has proved that SSE is usable */
+    bool ended;           /* the block's last jump has been emitted */
+    struct cold cold[COLD_MAX];
+    unsigned colds;
+    /* Per instruction: where cold paths come back, and the flags there. */
+    const uint8_t *resume[64];
+    uint8_t resume_flags[64];
+};
+
+/* Page offset behind the current instruction. */
+static inline uint32_t lower_next(const struct lower *l)
+{
+    return l->offset + l->i->len;
+}
+
+/* A rule: emit the current instruction; false: no rule, nothing emitted. */
+typedef bool rule_fn(struct lower *l);
+bool lower_int(struct lower *l);
+bool lower_branch(struct lower *l);
+bool lower_sse(struct lower *l);
+
+/* ---- flags */
+void lower_save_flags(struct lower *l);    /* AX holds them */
+void lower_restore_flags(struct lower *l); /* host flags hold them too */
+void lower_flags_written(struct lower *l, enum flag_fix fix);
+/* Host flags are about to be lost by our own code. */
+static inline void lower_flags_clobbered(struct lower *l)
+{
+    l->flags = FLAGS_SAVED;
+}
+
+/* ---- registers */
+/* The host register that holds guest register g, loaded into scratch when it
+ * lives in memory. */
+unsigned lower_get(struct lower *l, unsigned g, unsigned scratch);
+/* As above without loading, for a register about to be written whole. */
+unsigned lower_target(const struct lower *l, unsigned g, unsigned scratch);
+/* Store back when g lives in memory. */
+void lower_put(struct lower *l, unsigned g, unsigned host);
+
+/* ---- memory */
+/* Host address of the memory operand into H_SCRATCH_A; flags end SAVED. A miss
+ * interprets the instruction. Uses all scratch registers. False: no rule for
+ * this addressing, nothing emitted. */
+bool lower_address(struct lower *l, unsigned bytes, bool write);
+/* As above for the linear address that is already in H_SCRATCH_A. */
+void lower_translate(struct lower *l, unsigned bytes, bool write);
+bool lower_can_address(const struct lower *l);
+/* The effective address (no segment) into H_SCRATCH_A; flags untouched. */
+void lower_effective(struct lower *l);
+
+/* ---- stack: addresses into H_SCRATCH_A as lower_address() does */
+bool lower_push_address(struct lower *l, unsigned bytes);
+void lower_pop_address(struct lower *l, unsigned bytes, unsigned from);
+void lower_move_sp(struct lower *l, int32_t by);
+
+/* A jump to the cold path of the current instruction. */
+void lower_cold(struct lower *l, uint8_t *site);
+
+/* ---- leaving the block */
+/* To page offset `target` (any, relative to this page). Flags are SAVED. */
+void lower_leave(struct lower *l, int64_t target);
+/* To what lies behind: EIP does not wrap at 4 GiB. */
+void lower_fall_through(struct lower *l, uint32_t next);
+/* To the RIP in H_SCRATCH_A. */
+void lower_dispatch(struct lower *l);
+
+#endif

@@ -1,0 +1,176 @@
+/* Rules for near control transfers: linked jumps inside the page, a table look-up
+ * for everything else. */
+#include "jit/lower.h"
+
+#include <Zydis/Mnemonic.h>
+
+static const uint16_t jump_codes[16] = {
+    ZYDIS_MNEMONIC_JO,  ZYDIS_MNEMONIC_JNO,  ZYDIS_MNEMONIC_JB,
+    ZYDIS_MNEMONIC_JNB, ZYDIS_MNEMONIC_JZ,   ZYDIS_MNEMONIC_JNZ,
+    ZYDIS_MNEMONIC_JBE, ZYDIS_MNEMONIC_JNBE, ZYDIS_MNEMONIC_JS,
+    ZYDIS_MNEMONIC_JNS, ZYDIS_MNEMONIC_JP,   ZYDIS_MNEMONIC_JNP,
+    ZYDIS_MNEMONIC_JL,  ZYDIS_MNEMONIC_JNL,  ZYDIS_MNEMONIC_JLE,
+    ZYDIS_MNEMONIC_JNLE};
+
+/* A RIP in H_RCX that is not canonical faults at the branch: interpret it. */
+static void check_canonical(struct lower *l)
+{
+    struct emit *e = l->e;
+    if (!l->is64)
+        return;
+    emit_mov_rr(e, 8, H_RDX, H_RCX);
+    emit_op(e, 8, 0xc1, 7, rm_reg(H_RDX), 8, 1); /* sar rdx, 47 */
+    emit_u8(e, 47);
+    emit_alu_ri(e, 8, 0, rm_reg(H_RDX), 1);
+    emit_alu_ri(e, 8, 7, rm_reg(H_RDX), 1);
+    lower_cold(l, emit_jump(e, 7));
+}
+
+static bool in_page(int64_t target)
+{
+    return target >= 0 && target < PAGE_BYTES;
+}
+
+/* The relative target as a page offset; false when it cannot be one. */
+static bool relative_target(const struct lower *l, int64_t *target)
+{
+    *target = (int64_t)lower_next(l) + (int64_t)l->i->imm;
+    return l->i->opsize == (l->is64 ? 8 : 4) && *target == (int32_t)*target;
+}
+
+static void check_relative(struct lower *l, int64_t target)
+{
+    if (in_page(target) || !l->is64)
+        return;
+    emit_load(l->e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
+    emit_op(l->e, 8, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8, 0);
+    check_canonical(l);
+}
+
+/* Conditions that are one bit of AH can be tested there. */
+static uint8_t *jump_if(struct lower *l, unsigned code)
+{
+    static const uint8_t bits[16] = {[2] = 0x01, [4] = 0x40, [6] = 0x41,
+                                     [8] = 0x80, [10] = 0x04};
+    unsigned mask = bits[code & 14];
+    if (l->flags == FLAGS_SAVED && mask) {
+        emit_u8(l->e, 0xf6); /* test ah, mask */
+        emit_u8(l->e, 0xc4);
+        emit_u8(l->e, mask);
+        return emit_jump(l->e, code & 1 ? 4 : 5);
+    }
+    lower_restore_flags(l);
+    return emit_jump(l->e, code);
+}
+
+static bool lower_jcc(struct lower *l)
+{
+    unsigned code = 0;
+    int64_t target;
+    while (code < 16 && jump_codes[code] != l->i->mnemonic)
+        code++;
+    if (code == 16 || !relative_target(l, &target))
+        return false;
+    lower_save_flags(l);
+    uint8_t *taken = jump_if(l, code);
+    lower_fall_through(l, lower_next(l));
+    emit_patch(l->e, taken, emit_here(l->e));
+    check_relative(l, target);
+    lower_leave(l, target);
+    return true;
+}
+
+static bool lower_jmp(struct lower *l)
+{
+    const struct insn *i = l->i;
+    int64_t target;
+    if (i->mnemonic != ZYDIS_MNEMONIC_JMP || i->is_far ||
+        i->opsize != (l->is64 ? 8 : 4))
+        return false;
+    if (i->form == FORM_I) {
+        if (!relative_target(l, &target))
+            return false;
+        lower_save_flags(l);
+        check_relative(l, target);
+        lower_leave(l, target);
+        return true;
+    }
+    if (i->form == FORM_M) {
+        if (!lower_address(l, i->opsize, false))
+            return false;
+        emit_load(l->e, i->opsize, H_RCX, rm_base(H_RCX, 0));
+    } else {
+        lower_save_flags(l);
+        emit_mov_rr(l->e, i->opsize, H_RCX, lower_get(l, i->dst, H_SCRATCH_C));
+    }
+    check_canonical(l);
+    lower_dispatch(l);
+    return true;
+}
+
+/* Push the return address; flags are SAVED before. */
+static void push_return(struct lower *l)
+{
+    unsigned n = l->i->opsize;
+    lower_push_address(l, n);
+    emit_load(l->e, 8, H_RDX, rm_abs(&l->j->cpu->jit_page));
+    emit_op(l->e, 8, 0x8d, H_RDX, rm_base(H_RDX, (int32_t)lower_next(l)), 8, 0);
+    emit_store(l->e, n, rm_base(H_RCX, 0), H_RDX);
+    lower_move_sp(l, -(int32_t)n);
+}
+
+static bool lower_call(struct lower *l)
+{
+    const struct insn *i = l->i;
+    const uint64_t *kept = &l->j->cpu->jit_target;
+    int64_t target;
+    if (i->mnemonic != ZYDIS_MNEMONIC_CALL || i->is_far ||
+        i->opsize != (l->is64 ? 8 : 4))
+        return false;
+    if (i->form == FORM_I) {
+        if (!relative_target(l, &target))
+            return false;
+        lower_save_flags(l);
+        check_relative(l, target);
+        push_return(l);
+        lower_leave(l, target);
+        return true;
+    }
+    if (i->form == FORM_M) {
+        if (!lower_address(l, i->opsize, false))
+            return false;
+        emit_load(l->e, i->opsize, H_RCX, rm_base(H_RCX, 0));
+    } else {
+        lower_save_flags(l);
+        emit_mov_rr(l->e, i->opsize, H_RCX, lower_get(l, i->dst, H_SCRATCH_C));
+    }
+    check_canonical(l);
+    emit_store(l->e, 8, rm_abs(kept), H_RCX);
+    push_return(l);
+    emit_load(l->e, 8, H_RCX, rm_abs(kept));
+    lower_dispatch(l);
+    return true;
+}
+
+static bool lower_ret(struct lower *l)
+{
+    const struct insn *i = l->i;
+    unsigned n = i->opsize;
+    if (i->mnemonic != ZYDIS_MNEMONIC_RET || i->is_far ||
+        n != (l->is64 ? 8u : 4u))
+        return false;
+    lower_pop_address(l, n, jit_host_of[REG_RSP]);
+    emit_load(l->e, n, H_RCX, rm_base(H_RCX, 0));
+    check_canonical(l);
+    lower_move_sp(l, (int32_t)(n + (i->imm & 0xffff)));
+    lower_dispatch(l);
+    return true;
+}
+
+bool lower_branch(struct lower *l)
+{
+    if (l->i->cls != CLASS_BRANCH)
+        return false;
+    l->ended = lower_jcc(l) || lower_jmp(l) || lower_call(l) || lower_ret(l);
+    return l->ended;
+}
