@@ -198,5 +198,5 @@ clean:
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
--include $(shell find $(BUILD)/obj $(BUILD)/fuzz/obj $(BUILD)/guests \
-                      -maxdepth 4 -name '*.d' 2>/dev/null)
+-include $(wildcard $(BUILD)/guests/*.d) \
+    $(shell find $(BUILD)/obj $(BUILD)/fuzz/obj -type f -name '*.d' 2>/dev/null)
