@@ -4,7 +4,8 @@
  *
  * Decoded blocks end in front of an armed address and the block that starts
  * there is marked `probed`. The run loop asks the observer before it executes
- * such a block; an engine other than tier 0 leaves marked blocks to it. */
+ * such a block, and runs it in tier 0: an engine never gets to see, compile or
+ * link one. */
 #ifndef RELIVE_CPU_PROBE_H
 #define RELIVE_CPU_PROBE_H
 

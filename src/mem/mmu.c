@@ -394,7 +394,8 @@ void *mmu_host_pointer(struct mmu *m, uint64_t vaddr, unsigned len,
     unsigned pieces;
     if (find_pieces(m, vaddr, len, how, piece, &pieces) || pieces != 1 ||
         !piece[0].host ||
-        (m->internal->watch_count && mmu_is_watched(m, wrap(m, vaddr), len)))
+        (m->internal->watch_count &&
+         mmu_is_watched(m, wrap(m, vaddr), len, (how & 3) == ACCESS_WRITE)))
         return NULL;
     if ((how & 3) == ACCESS_WRITE &&
         !phys_make_writable(m->phys, piece[0].frame))

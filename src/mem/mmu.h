@@ -105,8 +105,8 @@ enum exc mmu_probe_write(struct mmu *m, uint64_t vaddr, unsigned len,
                          unsigned how);
 
 /* A debugger's watch on linear addresses, whatever space they are in: the pages
- * that hold it stay out of the inline TLB, so their accesses take the slow path,
- * and what the guest sees is unchanged. */
+ * that hold it stay out of the inline TLB for the accesses that it watches,
+ * which so take the slow path; what the guest sees is unchanged. */
 struct mmu_watch {
     uint64_t vaddr, bytes; /* at least 1; must not wrap */
     bool reads, writes;    /* which accesses to report */

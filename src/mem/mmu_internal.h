@@ -165,8 +165,9 @@ struct mmu_internal {
 
 /* mmu_watch.c */
 
-/* Does a watch lie in these bytes? */
-bool mmu_is_watched(const struct mmu *m, uint64_t vaddr, uint64_t bytes);
+/* Does a watch for this kind of access lie in these bytes? */
+bool mmu_is_watched(const struct mmu *m, uint64_t vaddr, uint64_t bytes,
+                    bool is_write);
 /* Tell the observer of an access. */
 void mmu_watch_report(struct mmu *m, uint64_t vaddr, unsigned bytes,
                       bool is_write);

@@ -110,8 +110,11 @@ void mmu_tlb_fill(struct mmu *m, bool is_user, uint64_t vaddr,
     uint64_t tag = vaddr & PAGE_MASK;
     if (!page->host || !page->is_cacheable)
         return;
-    if (m->internal->watch_count && mmu_is_watched(m, tag, PAGE_BYTES))
-        return;
+    if (in->watch_count) {
+        if (mmu_is_watched(m, tag, PAGE_BYTES, false))
+            return;
+        is_write = is_write && !mmu_is_watched(m, tag, PAGE_BYTES, true);
+    }
     s->is_filled[is_user] = true;
     if (e->read_tag != tag) {
         drop_inline(in, e);

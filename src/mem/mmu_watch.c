@@ -21,12 +21,16 @@ static bool overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
     return a <= b ? b - a < a_bytes : a - b < b_bytes;
 }
 
-bool mmu_is_watched(const struct mmu *m, uint64_t vaddr, uint64_t bytes)
+bool mmu_is_watched(const struct mmu *m, uint64_t vaddr, uint64_t bytes,
+                    bool is_write)
 {
     const struct mmu_internal *in = m->internal;
-    for (unsigned i = 0; i < in->watch_count; i++)
-        if (overlap(in->watches[i].vaddr, in->watches[i].bytes, vaddr, bytes))
+    for (unsigned i = 0; i < in->watch_count; i++) {
+        const struct mmu_watch *w = &in->watches[i];
+        if ((is_write ? w->writes : w->reads) &&
+            overlap(w->vaddr, w->bytes, vaddr, bytes))
             return true;
+    }
     return false;
 }
 
