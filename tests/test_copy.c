@@ -133,9 +133,12 @@ static void compacting_keeps_the_log_and_fewer_snapshots(void **state)
     assert_true(session_check(session_path, &after, &err));
     assert_int_equal(after.snapshots, before.snapshots);
     assert_int_equal(after.pages, before.pages);
-    assert_true(session_compact(session_path, 300 << 10, &r, &err));
-    assert_true(r.dropped_snapshots > 3);
+    /* How many there are depends on the host's speed: they gather while the
+     * writer is behind. All that may go must go for a budget of one byte. */
+    assert_true(session_compact(session_path, 1, &r, &err));
     assert_true(session_check(session_path, &after, &err));
+    assert_int_equal(after.snapshots + r.dropped_snapshots, before.snapshots);
+    assert_true(after.snapshots < before.snapshots);
     assert_int_equal(after.events, before.events);
     assert_int_equal(after.digests, before.digests);
     assert_true(after.pages < before.pages);
