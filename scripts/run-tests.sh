@@ -53,7 +53,7 @@ cat "$logs"/*.count | awk '
     { passed += $1; failed += $2; skipped += $3 }
     END {
         if (skipped)
-            print skipped " skipped: their guests could not be fetched"
+            print skipped " skipped: a guest or a tool that they need is not here"
         printf "%d passed, %d failed\n", passed, failed
         exit failed != 0 || passed == 0
     }'
