@@ -250,10 +250,8 @@ static void set_mask_move_segment(struct insn *out,
             out->seg = segment_number(ops[k].mem.segment);
 }
 
-static enum decode_result decode_failed(ZyanStatus status, unsigned available,
-                                        const uint8_t *bytes)
+static enum decode_result decode_failed(ZyanStatus status, unsigned available)
 {
-    (void)bytes;
     if (status == ZYDIS_STATUS_NO_MORE_DATA)
         return available >= 15 ? DECODE_TOO_LONG : DECODE_SHORT;
     if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
@@ -274,7 +272,7 @@ enum decode_result decode_insn(const uint8_t *bytes, unsigned available,
     ZyanStatus status =
         ZydisDecoderDecodeFull(&decoder, bytes, available, &zi, ops);
     if (ZYAN_FAILED(status))
-        return decode_failed(status, available, bytes);
+        return decode_failed(status, available);
 
     out->len = zi.length;
     out->addr = (uint8_t)(zi.address_width / 8);

@@ -93,7 +93,7 @@ bool lower_can_address(const struct lower *l);
 void lower_effective(struct lower *l);
 
 /* ---- stack: addresses into H_SCRATCH_A as lower_address() does */
-bool lower_push_address(struct lower *l, unsigned bytes);
+void lower_push_address(struct lower *l, unsigned bytes);
 void lower_pop_address(struct lower *l, unsigned bytes, unsigned from);
 void lower_move_sp(struct lower *l, int32_t by);
 

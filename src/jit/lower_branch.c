@@ -80,6 +80,22 @@ static bool lower_jcc(struct lower *l)
     return true;
 }
 
+/* The target of an indirect JMP or CALL into H_RCX, checked; flags are SAVED. */
+static bool indirect_target(struct lower *l)
+{
+    const struct insn *i = l->i;
+    if (i->form == FORM_M) {
+        if (!lower_address(l, i->opsize, false))
+            return false;
+        emit_load(l->e, i->opsize, H_RCX, rm_base(H_RCX, 0));
+    } else {
+        lower_save_flags(l);
+        emit_mov_rr(l->e, i->opsize, H_RCX, lower_get(l, i->dst, H_SCRATCH_C));
+    }
+    check_canonical(l);
+    return true;
+}
+
 static bool lower_jmp(struct lower *l)
 {
     const struct insn *i = l->i;
@@ -95,15 +111,8 @@ static bool lower_jmp(struct lower *l)
         lower_leave(l, target);
         return true;
     }
-    if (i->form == FORM_M) {
-        if (!lower_address(l, i->opsize, false))
-            return false;
-        emit_load(l->e, i->opsize, H_RCX, rm_base(H_RCX, 0));
-    } else {
-        lower_save_flags(l);
-        emit_mov_rr(l->e, i->opsize, H_RCX, lower_get(l, i->dst, H_SCRATCH_C));
-    }
-    check_canonical(l);
+    if (!indirect_target(l))
+        return false;
     lower_dispatch(l);
     return true;
 }
@@ -136,15 +145,8 @@ static bool lower_call(struct lower *l)
         lower_leave(l, target);
         return true;
     }
-    if (i->form == FORM_M) {
-        if (!lower_address(l, i->opsize, false))
-            return false;
-        emit_load(l->e, i->opsize, H_RCX, rm_base(H_RCX, 0));
-    } else {
-        lower_save_flags(l);
-        emit_mov_rr(l->e, i->opsize, H_RCX, lower_get(l, i->dst, H_SCRATCH_C));
-    }
-    check_canonical(l);
+    if (!indirect_target(l))
+        return false;
     emit_store(l->e, 8, rm_abs(kept), H_RCX);
     push_return(l);
     emit_load(l->e, 8, H_RCX, rm_abs(kept));

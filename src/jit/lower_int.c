@@ -617,19 +617,18 @@ static bool lower_bt(struct lower *l)
 
 /* ---- stack ---------------------------------------------------------------------------------- */
 
-static void move_sp(struct lower *l, int32_t by)
+void lower_move_sp(struct lower *l, int32_t by)
 {
     unsigned sp = jit_host_of[REG_RSP];
     emit_op(l->e, l->is64 ? 8 : 4, 0x8d, sp, rm_base(sp, by), 8, 0);
 }
 
-bool lower_push_address(struct lower *l, unsigned bytes)
+void lower_push_address(struct lower *l, unsigned bytes)
 {
     lower_save_flags(l);
     emit_op(l->e, l->is64 ? 8 : 4, 0x8d, H_SCRATCH_A,
             rm_base(jit_host_of[REG_RSP], -(int32_t)bytes), 8, 0);
     lower_translate(l, bytes, true);
-    return true;
 }
 
 void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
@@ -637,11 +636,6 @@ void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
     lower_save_flags(l);
     emit_mov_rr(l->e, l->is64 ? 8 : 4, H_SCRATCH_A, from);
     lower_translate(l, bytes, false);
-}
-
-void lower_move_sp(struct lower *l, int32_t by)
-{
-    move_sp(l, by);
 }
 
 static bool lower_push(struct lower *l)
@@ -659,7 +653,7 @@ static bool lower_push(struct lower *l)
         emit_op(l->e, n, 0xc7, 0, rm_base(H_SCRATCH_A, 0), n, 4);
         emit_u32(l->e, (uint32_t)i->imm);
     }
-    move_sp(l, -(int32_t)n);
+    lower_move_sp(l, -(int32_t)n);
     return true;
 }
 
@@ -672,7 +666,7 @@ static bool lower_pop(struct lower *l)
         return false;
     lower_pop_address(l, n, jit_host_of[REG_RSP]);
     emit_load(l->e, n, H_SCRATCH_B, rm_base(H_SCRATCH_A, 0));
-    move_sp(l, (int32_t)n);
+    lower_move_sp(l, (int32_t)n);
     unsigned h = lower_target(l, i->dst, H_SCRATCH_C);
     emit_mov_rr(l->e, n, h, H_SCRATCH_B);
     lower_put(l, i->dst, h);
