@@ -19,10 +19,7 @@ enum flag_fix {
 };
 
 enum {
-    COLD_MAX = 512,
-    H_SCRATCH_A = H_RCX, /* addresses */
-    H_SCRATCH_B = H_RDX,
-    H_SCRATCH_C = H_R15
+    COLD_MAX = 512
 };
 
 /* Out of line: interpret instruction n, then go on at `resume`. */
@@ -34,7 +31,7 @@ struct cold {
 struct lower {
     struct jit *j;
     struct emit *e;
-    const struct block_code *k;
+    struct block_code *k;
     const struct insn *i; /* current instruction */
     unsigned n;           /* its index */
     uint32_t offset;      /* page offset of its first byte */
