@@ -26,7 +26,7 @@ struct linux_guest {
     uint64_t init_task, init_mm, current_task, per_cpu_offset, modules,
         sys_call_table;
     uint64_t module_mark; /* of the modules whose symbols are loaded */
-    char version[160];
+    char version[256];
 };
 
 /* ---- linux_variables.c: addresses of the kernel's variables

@@ -84,31 +84,36 @@ static uint64_t find_table(const struct linux_guest *l,
     return at == UINT64_MAX ? 0 : l->kallsyms.base + (at - from);
 }
 
+/* "Linux version 6.1.0-... #1 SMP ...": some kernels also hold the text as it
+ * was before the build was numbered. */
+static bool is_version(const char *text)
+{
+    const char *sign = strchr(text, '#');
+    return sign && sign[1] >= '0' && sign[1] <= '9';
+}
+
 static void find_version(struct linux_guest *l, const struct guest_memory *m)
 {
     static const char words[] = "Linux version ";
     uint64_t banner = symbol(l, "linux_banner");
     uint64_t from = l->kallsyms.paddr, at = from;
-    if (banner && guest_read_text(m, l->root, banner, l->version,
-                                  sizeof l->version))
-        goto found;
-    /* The first with a version number, which a format lacks. */
-    while ((at = guest_search_physical(m, at, from + IMAGE_BYTES, words,
+    bool is_found = banner && guest_read_text(m, l->root, banner, l->version,
+                                              sizeof l->version);
+    while (!is_found &&
+           (at = guest_search_physical(m, at, from + IMAGE_BYTES, words,
                                        sizeof words - 1)) != UINT64_MAX) {
         size_t n = guest_read_physical(m, at, l->version,
                                        sizeof l->version - 1);
         l->version[n] = 0;
-        char digit = l->version[sizeof words - 1];
-        if (digit >= '0' && digit <= '9')
-            goto found;
+        is_found = is_version(l->version);
         at++;
     }
-    l->version[0] = 0;
-    return;
-found:
+    if (!is_found)
+        l->version[0] = 0;
+    l->version[strcspn(l->version, "?\n")] = 0;
     for (char *c = l->version; *c; c++)
         if (*c < ' ' || *c > '~')
-            *c = 0;
+            *c = '?';
 }
 
 void linux_find_variables(struct linux_guest *l, const struct guest_memory *m)
