@@ -28,6 +28,7 @@ struct block_code {
     const void *code;  /* compiled by the engine, or NULL */
     uint32_t hits;     /* the engine's execution count */
     uint32_t incoming; /* the engine's list of jumps linked to this block */
+    uint32_t trace_id; /* a tracer's own; 0 at first */
     struct insn insns[];
 };
 

@@ -168,6 +168,7 @@ uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where)
     uint32_t left = where >> 16;
     c->tick -= left;
     c->r[REG_RIP] = c->jit_page + (where & 0xffff);
+    c->probe.rip = c->r[REG_RIP] - i->len;
     enum exc e = i->fn(c, i);
     if (e) {
         cpu_insn_failed(c, i, e);
