@@ -72,6 +72,42 @@ void lower_put(struct lower *l, unsigned g, unsigned host)
         emit_store(l->e, 8, rm_abs(&l->j->cpu->r[g]), host);
 }
 
+/* ---- operands ------------------------------------------------------------------ */
+
+/* A general register operand: its number, false for AH..BH. */
+static bool general(uint8_t operand, unsigned size, unsigned *g)
+{
+    if (size != 1) {
+        *g = operand;
+        return true;
+    }
+    *g = operand >> 3;
+    return (operand & 7) == 0;
+}
+
+bool lower_first(const struct insn *i, unsigned *g)
+{
+    return (i->classes & 15) == REG_CLASS_GENERAL && general(i->dst, i->size, g);
+}
+
+bool lower_second(const struct insn *i, unsigned *g)
+{
+    return i->classes >> 4 == REG_CLASS_GENERAL &&
+           general(i->src, i->size1, g);
+}
+
+void lower_immediate(struct emit *e, unsigned size, uint64_t v)
+{
+    if (size == 1) {
+        emit_u8(e, v & 0xff);
+    } else if (size == 2) {
+        emit_u8(e, v & 0xff);
+        emit_u8(e, v >> 8 & 0xff);
+    } else {
+        emit_u32(e, (uint32_t)v);
+    }
+}
+
 /* ---- memory -------------------------------------------------------------------- */
 
 void lower_cold(struct lower *l, uint8_t *site)
@@ -131,7 +167,7 @@ void lower_effective(struct lower *l)
     emit_op(e, size, 0x8d, H_SCRATCH_A, rm, 8, 0);
 }
 
-static void emit_segment(struct lower *l)
+void lower_segment(struct lower *l)
 {
     const struct insn *i = l->i;
     struct cpu *c = l->j->cpu;
@@ -176,7 +212,7 @@ bool lower_address(struct lower *l, unsigned bytes, bool write)
         return false;
     lower_save_flags(l);
     lower_effective(l);
-    emit_segment(l);
+    lower_segment(l);
     lower_translate(l, bytes, write);
     return true;
 }
@@ -275,9 +311,12 @@ static void lower_by_handler(struct lower *l)
 
 static void lower_insn(struct lower *l)
 {
-    if (l->i->cls != CLASS_STOP &&
-        (lower_branch(l) || lower_int(l) || lower_sse(l)))
-        return;
+    static rule_fn *const rules[] = {lower_branch, lower_int,      lower_sse,
+                                     lower_muldiv, lower_bits,     lower_exchange,
+                                     lower_system};
+    for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
+        if (rules[n](l))
+            return;
     lower_by_handler(l);
 }
 
