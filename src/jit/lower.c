@@ -72,6 +72,42 @@ void lower_put(struct lower *l, unsigned g, unsigned host)
         emit_store(l->e, 8, rm_abs(&l->j->cpu->r[g]), host);
 }
 
+/* ---- operands ------------------------------------------------------------------ */
+
+/* A general register operand: its number, false for AH..BH. */
+static bool general(uint8_t operand, unsigned size, unsigned *g)
+{
+    if (size != 1) {
+        *g = operand;
+        return true;
+    }
+    *g = operand >> 3;
+    return (operand & 7) == 0;
+}
+
+bool lower_first(const struct insn *i, unsigned *g)
+{
+    return (i->classes & 15) == REG_CLASS_GENERAL && general(i->dst, i->size, g);
+}
+
+bool lower_second(const struct insn *i, unsigned *g)
+{
+    return i->classes >> 4 == REG_CLASS_GENERAL &&
+           general(i->src, i->size1, g);
+}
+
+void lower_immediate(struct emit *e, unsigned size, uint64_t v)
+{
+    if (size == 1) {
+        emit_u8(e, v & 0xff);
+    } else if (size == 2) {
+        emit_u8(e, v & 0xff);
+        emit_u8(e, v >> 8 & 0xff);
+    } else {
+        emit_u32(e, (uint32_t)v);
+    }
+}
+
 /* ---- memory -------------------------------------------------------------------- */
 
 void lower_cold(struct lower *l, uint8_t *site)
@@ -131,7 +167,7 @@ void lower_effective(struct lower *l)
     emit_op(e, size, 0x8d, H_SCRATCH_A, rm, 8, 0);
 }
 
-static void emit_segment(struct lower *l)
+void lower_segment(struct lower *l)
 {
     const struct insn *i = l->i;
     struct cpu *c = l->j->cpu;
@@ -176,7 +212,7 @@ bool lower_address(struct lower *l, unsigned bytes, bool write)
         return false;
     lower_save_flags(l);
     lower_effective(l);
-    emit_segment(l);
+    lower_segment(l);
     lower_translate(l, bytes, write);
     return true;
 }
@@ -232,24 +268,35 @@ void lower_fall_through(struct lower *l, uint32_t next)
 
 /* Ticks are taken for the whole block at its entry, unless that would pass the
  * limit: then leave before the first instruction. */
-static void emit_budget(struct lower *l, uint8_t **too_far)
+static uint8_t *emit_budget(struct lower *l)
 {
-    struct emit *e = l->e;
-    struct cpu *c = l->j->cpu;
-    emit_load(e, 8, H_RCX, rm_abs(&c->tick));
-    emit_alu_ri(e, 8, 0, rm_reg(H_RCX), l->k->count);
-    emit_op(e, 8, 0x3b, H_RCX, rm_abs(&c->limit), 8, 0);
-    *too_far = emit_jump(e, 7);
-    emit_store(e, 8, rm_abs(&c->tick), H_RCX);
+    emit_alu_ri(l->e, 8, 0, rm_reg(H_TICKS), l->k->count);
+    return emit_jump(l->e, 15); /* jg */
 }
 
+/* Where a block goes that may not run, from too_far or from its patched entry
+ * (jit_retire()). */
+static void emit_refusal(struct lower *l, uint8_t *too_far, uint32_t start)
+{
+    emit_patch(l->e, too_far, emit_here(l->e));
+    emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count);
+    l->k->refuse = emit_here(l->e);
+    emit_mov_ri(l->e, H_RCX, start);
+    emit_jump_to(l->e, 16, l->j->exit_at);
+}
+
+/* Interpret instruction n, which ends at page offset `next`. Control comes back
+ * unless it changes RIP. */
 static void emit_interpret(struct lower *l, unsigned n, uint32_t next)
 {
     emit_u8(l->e, 0x48); /* mov rdx, imm64 */
     emit_u8(l->e, 0xba);
     emit_u64(l->e, (uintptr_t)&l->k->insns[n]);
     emit_mov_ri(l->e, H_RCX, (l->k->count - n) << 16 | next);
-    emit_call(l->e, l->j->interpret);
+    if (l->k->insns[n].cls == CLASS_NORMAL)
+        emit_call(l->e, l->j->interpret);
+    else
+        emit_jump_to(l->e, 16, l->j->interpret_last);
 }
 
 /* No rule: call the handler in line. */
@@ -259,20 +306,17 @@ static void lower_by_handler(struct lower *l)
     emit_interpret(l, l->n, lower_next(l));
     l->flags = FLAGS_SAVED;
     l->fix = FIX_NONE;
-    if (l->i->cls == CLASS_BRANCH) {
-        emit_jump_to(l->e, 16, l->j->dispatch_rip);
-        l->ended = true;
-    } else if (l->i->cls == CLASS_STOP) {
-        emit_jump_to(l->e, 16, l->j->exit); /* RIP is in place */
-        l->ended = true;
-    }
+    l->ended = l->i->cls != CLASS_NORMAL;
 }
 
 static void lower_insn(struct lower *l)
 {
-    if (l->i->cls != CLASS_STOP &&
-        (lower_branch(l) || lower_int(l) || lower_sse(l)))
-        return;
+    static rule_fn *const rules[] = {lower_branch, lower_int,      lower_sse,
+                                     lower_muldiv, lower_bits,     lower_exchange,
+                                     lower_system};
+    for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
+        if (rules[n](l))
+            return;
     lower_by_handler(l);
 }
 
@@ -288,10 +332,8 @@ static void emit_colds(struct lower *l)
         unsigned n = l->cold[k].n;
         emit_patch(l->e, l->cold[k].site, emit_here(l->e));
         emit_interpret(l, n, offsets[n]);
-        if (l->k->insns[n].cls == CLASS_BRANCH) {
-            emit_jump_to(l->e, 16, l->j->dispatch_rip);
+        if (l->k->insns[n].cls != CLASS_NORMAL)
             continue;
-        }
         if (l->resume_flags[n] != FLAGS_SAVED)
             emit_restore(l->e);
         emit_jump_to(l->e, 16, l->resume[n]);
@@ -309,11 +351,10 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
                       .is64 = k->mode == MODE_64,
                       .offset = (uint32_t)(k->start & (PAGE_BYTES - 1))};
     uint32_t first_slot = j->slot_count, start = l.offset;
-    uint8_t *too_far;
     const uint8_t *code = emit_here(&e);
     if (k->count > 64)
         return NULL;
-    emit_budget(&l, &too_far);
+    uint8_t *too_far = emit_budget(&l);
     for (l.n = 0; l.n < k->count; l.n++) {
         l.i = &k->insns[l.n];
         lower_insn(&l);
@@ -326,9 +367,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
         lower_fall_through(&l, l.offset);
     }
     emit_colds(&l);
-    emit_patch(&e, too_far, emit_here(&e));
-    emit_mov_ri(&e, H_RCX, start);
-    emit_jump_to(&e, 16, j->exit_at);
+    emit_refusal(&l, too_far, start);
     if (e.full) {
         j->slot_count = first_slot;
         *full = true;

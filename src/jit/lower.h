@@ -19,10 +19,7 @@ enum flag_fix {
 };
 
 enum {
-    COLD_MAX = 512,
-    H_SCRATCH_A = H_RCX, /* addresses */
-    H_SCRATCH_B = H_RDX,
-    H_SCRATCH_C = H_R15
+    COLD_MAX = 512
 };
 
 /* Out of line: interpret instruction n, then go on at `resume`. */
@@ -34,7 +31,7 @@ struct cold {
 struct lower {
     struct jit *j;
     struct emit *e;
-    const struct block_code *k;
+    struct block_code *k;
     const struct insn *i; /* current instruction */
     unsigned n;           /* its index */
     uint32_t offset;      /* page offset of its first byte */
@@ -61,6 +58,10 @@ typedef bool rule_fn(struct lower *l);
 bool lower_int(struct lower *l);
 bool lower_branch(struct lower *l);
 bool lower_sse(struct lower *l);
+bool lower_muldiv(struct lower *l);
+bool lower_bits(struct lower *l);
+bool lower_exchange(struct lower *l);
+bool lower_system(struct lower *l);
 
 /* ---- flags */
 void lower_save_flags(struct lower *l);    /* AX holds them */
@@ -81,6 +82,23 @@ unsigned lower_target(const struct lower *l, unsigned g, unsigned scratch);
 /* Store back when g lives in memory. */
 void lower_put(struct lower *l, unsigned g, unsigned host);
 
+/* ---- operands */
+/* The number of the first (second; for FORM_MR the only) register operand when
+ * it is general and not AH, CH, DH or BH. */
+bool lower_first(const struct insn *i, unsigned *g);
+bool lower_second(const struct insn *i, unsigned *g);
+/* The opcode for operands of `size` bytes from that for wide ones. */
+static inline unsigned lower_op(unsigned size, unsigned wide_op)
+{
+    return size == 1 ? wide_op - 1 : wide_op;
+}
+/* An immediate as the instruction has it: 4 bytes stand for 8. */
+void lower_immediate(struct emit *e, unsigned size, uint64_t v);
+static inline unsigned lower_immediate_bytes(unsigned size)
+{
+    return size == 8 ? 4 : size;
+}
+
 /* ---- memory */
 /* Host address of the memory operand into H_SCRATCH_A; flags end SAVED. A miss
  * interprets the instruction. Uses all scratch registers. False: no rule for
@@ -91,6 +109,8 @@ void lower_translate(struct lower *l, unsigned bytes, bool write);
 bool lower_can_address(const struct lower *l);
 /* The effective address (no segment) into H_SCRATCH_A; flags untouched. */
 void lower_effective(struct lower *l);
+/* Add the segment's base to it; flags are SAVED. */
+void lower_segment(struct lower *l);
 
 /* ---- stack: addresses into H_SCRATCH_A as lower_address() does */
 void lower_push_address(struct lower *l, unsigned bytes);
