@@ -87,6 +87,7 @@ static void on_flushed(void *context)
 {
     struct jit *j = context;
     j->used = j->first;
+    j->cold_used = j->cold_first;
     memset(j->jumps, 0xff, JIT_JUMPS * sizeof *j->jumps);
     j->slot_count = 1;
     j->cpu->jit_link = JIT_NO_SLOT;
@@ -297,5 +298,6 @@ void jit_free(struct jit *j)
 void jit_stats(const struct jit *j, struct jit_stats *out)
 {
     *out = j->stats;
-    out->code_bytes = j->used - JIT_JUMPS * sizeof *j->jumps;
+    out->code_bytes = j->used - JIT_JUMPS * sizeof *j->jumps + j->cold_used -
+                      j->cold_first;
 }

@@ -41,6 +41,7 @@ static void bit_string(struct lower *l, unsigned b, bool write)
     emit_op(l->e, wide, 0x8d, H_SCRATCH_A, rm, 8, 0);
     lower_segment(l);
     lower_translate(l, size, write);
+    l->mem = rm_base(H_SCRATCH_A, 0);
 }
 
 /* BT and its kin on a register: CF alone changes. */
@@ -71,10 +72,10 @@ static bool test_memory(struct lower *l, unsigned row)
     if (!lower_can_address(l) || (i->form == FORM_MR && !lower_second(i, &b)))
         return false;
     if (i->form == FORM_MI) {
-        (void)lower_address(l, i->size, row != 0);
+        (void)lower_operand(l, i->size, row != 0);
         lower_restore_flags(l);
         emit_op(l->e, i->size, 0x0fba, tests[row].digit,
-                rm_base(H_SCRATCH_A, 0), i->size, 1);
+                l->mem, i->size, 1);
         emit_u8(l->e, (unsigned)i->imm & (bits - 1));
         return true;
     }
@@ -82,7 +83,7 @@ static bool test_memory(struct lower *l, unsigned row)
     emit_mov_rr(l->e, 4, H_SCRATCH_B, lower_get(l, b, H_SCRATCH_B));
     emit_alu_ri(l->e, 4, 4, rm_reg(H_SCRATCH_B), (int32_t)bits - 1);
     lower_restore_flags(l);
-    emit_op(l->e, i->size, tests[row].op, H_SCRATCH_B, rm_base(H_SCRATCH_A, 0),
+    emit_op(l->e, i->size, tests[row].op, H_SCRATCH_B, l->mem,
             i->size, 0);
     return true;
 }
@@ -113,9 +114,9 @@ static bool lower_scan(struct lower *l)
     if ((!forward && i->mnemonic != ZYDIS_MNEMONIC_BSR) || !lower_first(i, &a))
         return false;
     if (i->form == FORM_RM) {
-        if (!lower_address(l, i->size, false))
+        if (!lower_operand(l, i->size, false))
             return false;
-        emit_load(e, i->size, H_SCRATCH_B, rm_base(H_SCRATCH_A, 0));
+        emit_load(e, i->size, H_SCRATCH_B, l->mem);
     } else {
         if (!lower_second(i, &b))
             return false;

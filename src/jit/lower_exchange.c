@@ -11,11 +11,11 @@ static bool lower_cmpxchg(struct lower *l)
     unsigned b, a = jit_host_of[REG_RAX];
     struct emit *e = l->e;
     if (i->mnemonic != ZYDIS_MNEMONIC_CMPXCHG || i->form != FORM_MR ||
-        !lower_second(i, &b) || !lower_address(l, i->size, true))
+        !lower_second(i, &b) || !lower_operand(l, i->size, true))
         return false;
     unsigned h = lower_get(l, b, H_SCRATCH_C);
     emit_mov_rr(e, 8, H_RAX, a);
-    emit_op(e, i->size, lower_op(i->size, 0x0fb1), h, rm_base(H_SCRATCH_A, 0),
+    emit_op(e, i->size, lower_op(i->size, 0x0fb1), h, l->mem,
             i->size, 0);
     if (i->size == 4) { /* when equal, rAX keeps its upper half */
         emit_op(e, 8, 0x0f45, a, rm_reg(H_RAX), 8, 0); /* cmovne */
@@ -32,11 +32,11 @@ static bool lower_xadd(struct lower *l)
     const struct insn *i = l->i;
     unsigned b;
     if (i->mnemonic != ZYDIS_MNEMONIC_XADD || i->form != FORM_MR ||
-        !lower_second(i, &b) || !lower_address(l, i->size, true))
+        !lower_second(i, &b) || !lower_operand(l, i->size, true))
         return false;
     unsigned h = lower_get(l, b, H_SCRATCH_C);
     emit_op(l->e, i->size, lower_op(i->size, 0x0fc1), h,
-            rm_base(H_SCRATCH_A, 0), i->size, 0);
+            l->mem, i->size, 0);
     lower_put(l, b, h);
     lower_flags_written(l, FIX_NONE);
     return true;

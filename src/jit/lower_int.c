@@ -98,14 +98,14 @@ static bool alu_memory(struct lower *l, unsigned digit, bool writes)
         (i->form == FORM_MR && !lower_second(i, &g)))
         return false;
     bool to_memory = writes && i->form != FORM_RM;
-    if (!lower_address(l, i->size, to_memory))
+    if (!lower_operand(l, i->size, to_memory))
         return false;
     if (i->form == FORM_MI) {
-        alu_immediate(l, digit, rm_base(H_SCRATCH_A, 0));
+        alu_immediate(l, digit, l->mem);
         return true;
     }
     unsigned h = lower_get(l, g, H_SCRATCH_C);
-    alu_operation(l, digit, h, rm_base(H_SCRATCH_A, 0), i->form == FORM_RM);
+    alu_operation(l, digit, h, l->mem, i->form == FORM_RM);
     if (i->form == FORM_RM && writes)
         lower_put(l, g, h);
     return true;
@@ -151,11 +151,11 @@ static bool lower_unary(struct lower *l)
     }
     unsigned size = l->i->size;
     if (l->i->form == FORM_M) {
-        if (!lower_address(l, size, true))
+        if (!lower_operand(l, size, true))
             return false;
         if (op == 0xff)
             lower_restore_flags(l); /* CF stays */
-        emit_op(l->e, size, lower_op(size, op), digit, rm_base(H_SCRATCH_A, 0),
+        emit_op(l->e, size, lower_op(size, op), digit, l->mem,
                 size, 0);
     } else {
         if (!lower_first(l->i, &g))
@@ -176,11 +176,11 @@ static bool lower_unary(struct lower *l)
 static bool mov_from_memory(struct lower *l)
 {
     unsigned g, size = l->i->size;
-    if (!lower_first(l->i, &g) || !lower_address(l, size, false))
+    if (!lower_first(l->i, &g) || !lower_operand(l, size, false))
         return false;
     unsigned h = size < 4 ? lower_get(l, g, H_SCRATCH_C)
                           : lower_target(l, g, H_SCRATCH_C);
-    emit_load(l->e, size, h, rm_base(H_SCRATCH_A, 0));
+    emit_load(l->e, size, h, l->mem);
     lower_put(l, g, h);
     return true;
 }
@@ -190,13 +190,13 @@ static bool mov_to_memory(struct lower *l)
     unsigned g = 0, size = l->i->size;
     if (l->i->form == FORM_MR && !lower_second(l->i, &g))
         return false;
-    if (!lower_address(l, size, true))
+    if (!lower_operand(l, size, true))
         return false;
     if (l->i->form == FORM_MR) {
-        emit_store(l->e, size, rm_base(H_SCRATCH_A, 0),
+        emit_store(l->e, size, l->mem,
                    lower_get(l, g, H_SCRATCH_C));
     } else {
-        emit_op(l->e, size, lower_op(size, 0xc7), 0, rm_base(H_SCRATCH_A, 0),
+        emit_op(l->e, size, lower_op(size, 0xc7), 0, l->mem,
                 size, lower_immediate_bytes(size));
         lower_immediate(l->e, size, l->i->imm);
     }
@@ -263,12 +263,12 @@ static bool lower_widen(struct lower *l)
     if (!lower_first(i, &a) ||
         (i->form == FORM_RR && !lower_second(i, &b)))
         return false;
-    if (i->form == FORM_RM && !lower_address(l, i->size1, false))
+    if (i->form == FORM_RM && !lower_operand(l, i->size1, false))
         return false;
     unsigned h = i->size < 4 ? lower_get(l, a, H_SCRATCH_C)
                              : lower_target(l, a, H_SCRATCH_C);
     struct rm from = i->form == FORM_RM
-                         ? rm_base(H_SCRATCH_A, 0)
+                         ? l->mem
                          : rm_reg(lower_get(l, b, H_SCRATCH_B));
     emit_op(l->e, i->size, op, h, from, i->size1, 0);
     lower_put(l, a, h);
@@ -308,11 +308,11 @@ static bool lower_xchg(struct lower *l)
         return true;
     }
     if (!(i->form == FORM_RM ? lower_first(i, &a) : lower_second(i, &a)) ||
-        !lower_address(l, i->size, true))
+        !lower_operand(l, i->size, true))
         return false;
     unsigned h = lower_get(l, a, H_SCRATCH_C);
-    emit_load(l->e, i->size, H_SCRATCH_B, rm_base(H_SCRATCH_A, 0));
-    emit_store(l->e, i->size, rm_base(H_SCRATCH_A, 0), h);
+    emit_load(l->e, i->size, H_SCRATCH_B, l->mem);
+    emit_store(l->e, i->size, l->mem, h);
     emit_mov_rr(l->e, i->size, h, H_SCRATCH_B);
     lower_put(l, a, h);
     return true;
@@ -426,10 +426,10 @@ static bool lower_setcc(struct lower *l, unsigned code)
 {
     unsigned g;
     if (l->i->form == FORM_M) {
-        if (!lower_address(l, 1, true))
+        if (!lower_operand(l, 1, true))
             return false;
         lower_restore_flags(l);
-        emit_op(l->e, 1, 0x0f90 | code, 0, rm_base(H_SCRATCH_A, 0), 1, 0);
+        emit_op(l->e, 1, 0x0f90 | code, 0, l->mem, 1, 0);
         return true;
     }
     if (!lower_first(l->i, &g))
@@ -447,10 +447,10 @@ static bool lower_cmov(struct lower *l, unsigned code)
     unsigned a, b = 0;
     if (!lower_first(i, &a) || (i->form == FORM_RR && !lower_second(i, &b)))
         return false;
-    if (i->form == FORM_RM && !lower_address(l, i->size, false))
+    if (i->form == FORM_RM && !lower_operand(l, i->size, false))
         return false;
     struct rm from = i->form == FORM_RM
-                         ? rm_base(H_SCRATCH_A, 0)
+                         ? l->mem
                          : rm_reg(lower_get(l, b, H_SCRATCH_B));
     unsigned h = lower_get(l, a, H_SCRATCH_C);
     lower_restore_flags(l);
@@ -493,21 +493,6 @@ void lower_move_sp(struct lower *l, int32_t by)
     emit_op(l->e, l->is64 ? 8 : 4, 0x8d, sp, rm_base(sp, by), 8, 0);
 }
 
-void lower_push_address(struct lower *l, unsigned bytes)
-{
-    lower_save_flags(l);
-    emit_op(l->e, l->is64 ? 8 : 4, 0x8d, H_SCRATCH_A,
-            rm_base(jit_host_of[REG_RSP], -(int32_t)bytes), 8, 0);
-    lower_translate(l, bytes, true);
-}
-
-void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
-{
-    lower_save_flags(l);
-    emit_mov_rr(l->e, l->is64 ? 8 : 4, H_SCRATCH_A, from);
-    lower_translate(l, bytes, false);
-}
-
 static bool lower_push(struct lower *l)
 {
     const struct insn *i = l->i;
@@ -517,10 +502,10 @@ static bool lower_push(struct lower *l)
         return false;
     lower_push_address(l, n);
     if (i->form == FORM_R) {
-        emit_store(l->e, n, rm_base(H_SCRATCH_A, 0),
+        emit_store(l->e, n, l->mem,
                    lower_get(l, i->dst, H_SCRATCH_C));
     } else {
-        emit_op(l->e, n, 0xc7, 0, rm_base(H_SCRATCH_A, 0), n, 4);
+        emit_op(l->e, n, 0xc7, 0, l->mem, n, 4);
         emit_u32(l->e, (uint32_t)i->imm);
     }
     lower_move_sp(l, -(int32_t)n);
@@ -534,8 +519,8 @@ static bool lower_pop(struct lower *l)
     if (i->mnemonic != ZYDIS_MNEMONIC_POP || n != (l->is64 ? 8u : 4u) ||
         i->form != FORM_R || (i->classes & 15) == REG_CLASS_SEGMENT)
         return false;
-    lower_pop_address(l, n, jit_host_of[REG_RSP]);
-    emit_load(l->e, n, H_SCRATCH_B, rm_base(H_SCRATCH_A, 0));
+    lower_pop_address(l, n, REG_RSP);
+    emit_load(l->e, n, H_SCRATCH_B, l->mem);
     lower_move_sp(l, (int32_t)n);
     unsigned h = lower_target(l, i->dst, H_SCRATCH_C);
     emit_mov_rr(l->e, n, h, H_SCRATCH_B);
@@ -548,10 +533,10 @@ static bool lower_leave_frame(struct lower *l)
     unsigned n = l->i->opsize, bp = jit_host_of[REG_RBP];
     if (l->i->mnemonic != ZYDIS_MNEMONIC_LEAVE || n != (l->is64 ? 8u : 4u))
         return false;
-    lower_pop_address(l, n, bp);
+    lower_pop_address(l, n, REG_RBP);
     emit_op(l->e, l->is64 ? 8 : 4, 0x8d, jit_host_of[REG_RSP],
             rm_base(bp, (int32_t)n), 8, 0);
-    emit_load(l->e, n, bp, rm_base(H_SCRATCH_A, 0));
+    emit_load(l->e, n, bp, l->mem);
     return true;
 }
 

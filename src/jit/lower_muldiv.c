@@ -13,10 +13,10 @@ static bool lower_imul(struct lower *l)
         (i->form != FORM_RR && i->form != FORM_RM) || size < 4 ||
         !lower_first(i, &a) || (i->form == FORM_RR && !lower_second(i, &b)))
         return false;
-    if (i->form == FORM_RM && !lower_address(l, size, false))
+    if (i->form == FORM_RM && !lower_operand(l, size, false))
         return false;
     struct rm from = i->form == FORM_RM
-                         ? rm_base(H_SCRATCH_A, 0)
+                         ? l->mem
                          : rm_reg(lower_get(l, b, H_SCRATCH_B));
     unsigned h = i->has_third ? lower_target(l, a, H_SCRATCH_C)
                               : lower_get(l, a, H_SCRATCH_C);
@@ -40,10 +40,10 @@ static bool lower_mul(struct lower *l)
         return false;
     if (i->form == FORM_R && !lower_first(i, &g))
         return false;
-    if (i->form == FORM_M && !lower_address(l, size, false))
+    if (i->form == FORM_M && !lower_operand(l, size, false))
         return false;
     struct rm from = i->form == FORM_M
-                         ? rm_base(H_SCRATCH_A, 0)
+                         ? l->mem
                          : rm_reg(lower_get(l, g, H_SCRATCH_C));
     emit_mov_rr(l->e, size, H_RAX, jit_host_of[REG_RAX]);
     emit_op(l->e, size, 0xf7, is_signed ? 5 : 4, from, size, 0);
@@ -62,9 +62,10 @@ static bool divisor(struct lower *l)
     if (l->i->form == FORM_R && !lower_first(l->i, &g))
         return false;
     if (l->i->form == FORM_M) {
-        if (!lower_address(l, l->i->size, false))
+        if (!lower_operand(l, l->i->size, false))
             return false;
-        emit_load(l->e, l->i->size, H_SCRATCH_C, rm_base(H_SCRATCH_A, 0));
+        emit_load(l->e, l->i->size, H_SCRATCH_C, l->mem);
+        lower_save_flags(l);
         return true;
     }
     lower_save_flags(l);

@@ -52,6 +52,7 @@ static bool lower_pushf(struct lower *l)
         n != (l->is64 ? 8u : 4u))
         return false;
     lower_push_address(l, n);
+    lower_save_flags(l);
     emit_u8(e, 0x0f); /* movzx edx, ah */
     emit_u8(e, 0xb6);
     emit_u8(e, 0xd4);
@@ -64,7 +65,7 @@ static bool lower_pushf(struct lower *l)
     emit_op(e, 4, 0x0b, H_SCRATCH_B, rm_abs(&l->j->cpu->flags), 4, 0); /* or */
     emit_alu_ri(e, 4, 1, rm_reg(H_SCRATCH_B), 2);
     emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), ~(FLAG_VM | FLAG_RF));
-    emit_store(e, n, rm_base(H_SCRATCH_A, 0), H_SCRATCH_B);
+    emit_store(e, n, l->mem, H_SCRATCH_B);
     lower_move_sp(l, -(int32_t)n);
     return true;
 }
