@@ -5,7 +5,9 @@
 
 const struct lua_api_module *const lua_api_modules[] = {
     &lua_module_globals,
+    &lua_module_guest,
     &lua_module_session,
     &lua_module_view,
+    &lua_module_symbols,
     NULL,
 };

@@ -5,7 +5,9 @@
 #include "analysis/lua_api.h"
 
 extern const struct lua_api_module lua_module_globals; /* lua_globals.c */
+extern const struct lua_api_module lua_module_guest;   /* lua_guest.c */
 extern const struct lua_api_module lua_module_session; /* lua_session.c */
 extern const struct lua_api_module lua_module_view;    /* lua_view.c */
+extern const struct lua_api_module lua_module_symbols; /* lua_symbols.c */
 
 #endif
