@@ -87,11 +87,6 @@ static void drop_block(struct blocks *b, struct block_code *k)
         b->cpu->engine.dropped(b->cpu->engine.context, k);
 }
 
-struct blocks_view blocks_view(const struct cpu *c)
-{
-    return (struct blocks_view){c->blocks->jumps, JUMP_SIZE - 1};
-}
-
 static uint64_t block_chunks(const struct block_code *k)
 {
     if (k->second != UINT64_MAX)

@@ -26,8 +26,10 @@ struct block_code {
     struct block_code *hash_next;
     struct page_link links[2]; /* first and second page */
     const void *code;  /* compiled by the engine, or NULL */
+    const void *refuse; /* the engine's: where code leaves instead of running */
     uint32_t hits;     /* the engine's execution count */
     uint32_t incoming; /* the engine's list of jumps linked to this block */
+    uint32_t trace_id; /* a tracer's own; 0 at first */
     struct insn insns[];
 };
 
@@ -43,14 +45,5 @@ void blocks_flush(struct cpu *c);
 
 /* For stress runs: at most n instructions in a block; 0: no limit of its own. */
 void blocks_limit(struct cpu *c, unsigned n);
-
-/* For compiled code: the table that blocks_at() looks into first. An entry is
- * {linear, space_key, mode, block}, 8 bytes each, at index
- * (linear ^ linear >> 12) & jump_mask. */
-struct blocks_view {
-    const void *jumps;
-    uint32_t jump_mask;
-};
-struct blocks_view blocks_view(const struct cpu *c);
 
 #endif

@@ -254,6 +254,11 @@ struct cpu {
     struct blocks *blocks;          /* owned; derived */
     struct cpu_engine engine;       /* borrowed; derived */
     uint64_t jit_page; /* derived: linear page of the compiled block that runs */
+    uint64_t jit_limit; /* derived: the limit that compiled code counts towards */
+    uint64_t jit_key; /* derived: which translations and mode compiled code
+                         found by RIP is good for */
+    uint64_t jit_addend[8]; /* derived: scratch of compiled blocks: host minus
+                               linear address of a page in use */
     uint64_t jit_target; /* derived: scratch of compiled CALLs */
     uint32_t jit_link; /* derived: the unlinked jump that was left through */
     struct cpu_probe probe;         /* derived: an observer's */

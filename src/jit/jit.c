@@ -11,10 +11,11 @@ enum {
     DEFAULT_CACHE_MB = 256,
     DEFAULT_THRESHOLD = 10
 };
+#define MOST_TICKS (UINT64_C(1) << 40) /* of one stay in compiled code */
 
-/* An executable mapping within 1 GiB of the CPU, so that its fields are
- * RIP-relative operands. Tries places on both sides. */
-static uint8_t *map_near(int fd, size_t bytes, const void *near_to)
+/* Address space within 1 GiB of the CPU, so that its fields are RIP-relative
+ * operands. Tries places on both sides. */
+static void *reserve_near(size_t bytes, const void *near_to)
 {
     uintptr_t centre = (uintptr_t)near_to & ~(uintptr_t)0xffff;
     for (intptr_t step = 1; step < 48; step++) {
@@ -23,8 +24,10 @@ static uint8_t *map_near(int fd, size_t bytes, const void *near_to)
             if (side < 0)
                 by -= (intptr_t)bytes;
             uintptr_t want = centre + (uintptr_t)by;
-            void *p = mmap((void *)want, bytes, PROT_READ | PROT_EXEC,
-                           MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+            void *p = mmap((void *)want, bytes, PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+                               MAP_FIXED_NOREPLACE,
+                           -1, 0);
             if (p == (void *)want)
                 return p;
             if (p != MAP_FAILED)
@@ -34,26 +37,26 @@ static uint8_t *map_near(int fd, size_t bytes, const void *near_to)
     return NULL;
 }
 
-/* One memory object, mapped writable and executable at different places: no
- * page is ever both (W^X). */
+/* Shared memory mapped twice, writable here and executable there: no page is
+ * ever both (W^X). Not a memfd, for perf(1) looks up names of code in anonymous
+ * memory only; mremap() from 0 bytes of a shared mapping maps it once more. */
 static bool map_cache(struct jit *j, struct error *err)
 {
-    int fd = memfd_create("relive-jit", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)j->bytes) != 0) {
-        if (fd >= 0)
-            close(fd);
-        return error_set(err, ERR_NOMEM, "no memory for the code cache");
-    }
-    void *rw = mmap(NULL, j->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *rw = mmap(NULL, j->bytes, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     j->rw = rw == MAP_FAILED ? NULL : rw;
-    j->exec = map_near(fd, j->bytes, j->cpu);
-    close(fd);
-    if (!j->rw || !j->exec)
-        return error_set(err, ERR_NOMEM,
-                         "expected %zu bytes of address space near the "
-                         "machine for the code cache, found none",
-                         j->bytes);
-    return true;
+    void *place = j->rw ? reserve_near(j->bytes, j->cpu) : NULL;
+    if (place) {
+        j->exec = place;
+        void *p = mremap(rw, 0, j->bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+        if (p == place &&
+            mprotect(place, j->bytes, PROT_READ | PROT_EXEC) == 0)
+            return true;
+    }
+    return error_set(err, ERR_NOMEM,
+                     "expected %zu bytes of address space near the machine for "
+                     "the code cache, found none",
+                     j->bytes);
 }
 
 /* ---- running ----------------------------------------------------------------- */
@@ -66,15 +69,26 @@ static void unlink_incoming(struct jit *j, struct block_code *k)
     k->incoming = JIT_NO_SLOT;
 }
 
+/* The block was overwritten: whatever still jumps to its code leaves there. The
+ * code behind its entry stays, for it may be what runs now. */
 static void on_dropped(void *context, struct block_code *k)
 {
-    unlink_incoming(context, k);
+    struct jit *j = context;
+    unlink_incoming(j, k);
+    if (!k->code)
+        return;
+    struct emit e = {.at = j->rw + ((const uint8_t *)k->code - j->exec),
+                     .end = j->rw + j->bytes,
+                     .to_exec = j->exec - j->rw};
+    emit_jump_to(&e, 16, k->refuse);
 }
 
 static void on_flushed(void *context)
 {
     struct jit *j = context;
-    j->used = j->thunk_bytes;
+    j->used = j->first;
+    j->cold_used = j->cold_first;
+    memset(j->jumps, 0xff, JIT_JUMPS * sizeof *j->jumps);
     j->slot_count = 1;
     j->cpu->jit_link = JIT_NO_SLOT;
     j->stats.flushes++;
@@ -126,8 +140,9 @@ enum compiled { COMPILED, NOT_COMPILED, FLUSHED };
 static enum compiled compile(struct jit *j, struct block_code *k)
 {
     bool full = false;
+    size_t before = j->used;
     const void *code = jit_lower(j, k, &full);
-    bool was_empty = j->used == j->thunk_bytes;
+    bool was_empty = j->used == j->first;
     if (full && !was_empty) {
         blocks_flush(j->cpu);
         return FLUSHED;
@@ -137,7 +152,25 @@ static enum compiled compile(struct jit *j, struct block_code *k)
         return NOT_COMPILED;
     k->code = code;
     j->stats.blocks_compiled++;
+    if (j->options.on_code) {
+        const struct jit_code made = {code, j->used - before,
+                                      j->cpu->r[REG_RIP] +
+                                          j->cpu->ea_base[SEG_CS], 1};
+        j->options.on_code(j->options.on_code_context, &made);
+    }
     return COMPILED;
+}
+
+static uint64_t jit_key(const struct cpu *c)
+{
+    return c->mmu.space_key << 2 | c->mode;
+}
+
+static void enter_jump(struct jit *j, const struct block_code *k)
+{
+    uint64_t rip = j->cpu->r[REG_RIP];
+    j->jumps[(rip >> PAGE_SHIFT ^ rip) & (JIT_JUMPS - 1)] =
+        (struct jit_jump){rip, j->cpu->jit_key, k->code, 0};
 }
 
 static bool run(void *context, struct block_code *k)
@@ -157,27 +190,51 @@ static bool run(void *context, struct block_code *k)
     if (c->tick + k->count > c->limit)
         return false; /* tier 0 stops exactly at the limit */
     c->jit_page = c->r[REG_RIP] & ~(uint64_t)(PAGE_BYTES - 1);
+    c->jit_limit = c->limit - c->tick < MOST_TICKS ? c->limit
+                                                   : c->tick + MOST_TICKS;
+    c->jit_key = jit_key(c);
+    enter_jump(j, k);
     j->stats.exits++;
     j->enter(k->code);
     note_exit(j);
     return true;
 }
 
-uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where)
+/* The handler of an instruction of the block that runs. False: leave. */
+static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
+                      uint32_t offset)
 {
-    uint32_t left = where >> 16;
     c->tick -= left;
-    c->r[REG_RIP] = c->jit_page + (where & 0xffff);
+    c->r[REG_RIP] = c->jit_page + offset;
+    c->probe.rip = c->r[REG_RIP] - i->len;
     enum exc e = i->fn(c, i);
     if (e) {
         cpu_insn_failed(c, i, e);
-        return 1;
+        return false;
     }
     c->tick++;
-    left--;
-    if (c->tick + left > c->limit)
+    return c->tick + left - 1 <= c->limit;
+}
+
+uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where)
+{
+    uint32_t left = where >> 16;
+    if (!interpret(c, i, left, where & 0xffff))
         return 1;
-    c->tick += left;
+    c->tick += left - 1;
+    return 0;
+}
+
+uint32_t jit_interpret_last(struct cpu *c, const struct insn *i,
+                            uint32_t where)
+{
+    if (!interpret(c, i, where >> 16, where & 0xffff))
+        return 1;
+    if (i->cls == CLASS_STOP &&
+        (c->single || c->shadow || c->halted || c->shutdown ||
+         (c->mode != MODE_64 && !is_flat32(c))))
+        return 1;
+    c->jit_key = jit_key(c);
     return 0;
 }
 
@@ -198,12 +255,15 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
         j->options.tier1_threshold = DEFAULT_THRESHOLD;
     j->bytes = options->cache_bytes ? options->cache_bytes
                                     : (uint64_t)DEFAULT_CACHE_MB << 20;
-    j->bytes = (j->bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
+    j->bytes = (j->bytes + JIT_JUMPS * sizeof *j->jumps + PAGE_BYTES - 1) &
+               ~(size_t)(PAGE_BYTES - 1);
     j->slots = calloc(JIT_SLOTS, sizeof *j->slots);
     j->slot_count = 1;
     if (!j->slots)
         error_set(err, ERR_NOMEM, "no memory for the JIT");
     bool ok = j->slots && map_cache(j, err);
+    j->jumps = (struct jit_jump *)(void *)j->rw;
+    j->jumps_exec = j->exec;
     if (ok && !jit_make_thunks(j))
         ok = error_set(err, ERR_USAGE,
                        "expected a code cache that holds more than its fixed "
@@ -238,5 +298,6 @@ void jit_free(struct jit *j)
 void jit_stats(const struct jit *j, struct jit_stats *out)
 {
     *out = j->stats;
-    out->code_bytes = j->used;
+    out->code_bytes = j->used - JIT_JUMPS * sizeof *j->jumps + j->cold_used -
+                      j->cold_first;
 }

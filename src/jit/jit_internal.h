@@ -9,9 +9,24 @@
 #include "jit/probe.h"
 
 enum {
-    JIT_SLOTS = 1 << 18,  /* direct jumps between blocks */
-    JIT_NO_SLOT = 0
+    JIT_SLOTS = 1 << 18, /* direct jumps between blocks */
+    JIT_NO_SLOT = 0,
+    JIT_JUMPS = 1 << 12, /* entries of the jump table */
+    /* Host registers that hold no guest register; RAX has the flags. */
+    H_SCRATCH_A = H_RCX, /* addresses */
+    H_SCRATCH_B = H_RDX,
+    H_SCRATCH_C = H_R14,
+    H_TICKS = H_R15 /* tick - cpu->jit_limit: at most 0 */
 };
+
+/* Compiled code by RIP: what dispatch looks into. Good as long as the key
+ * stands (jit_key()); a dropped block's code leaves at once. */
+struct jit_jump {
+    uint64_t rip, key;
+    const void *code;
+    uint64_t spare;
+};
+_Static_assert(sizeof(struct jit_jump) == 32, "dispatch shifts by 5");
 
 /* A direct jump that may be linked to its target's code. */
 struct slot {
@@ -26,14 +41,18 @@ struct jit {
     struct host_flags host;
     uint8_t *rw;   /* owned: writable mapping */
     uint8_t *exec; /* owned: executable mapping near the CPU */
-    size_t bytes, used, thunk_bytes;
+    size_t bytes, used;
+    size_t first; /* where blocks start: behind the jump table and the thunks */
+    size_t cold_first, cold_used; /* code that rarely runs lies apart */
+    struct jit_jump *jumps; /* JIT_JUMPS, at the start of the cache */
+    const uint8_t *jumps_exec; /* the same for compiled code */
     struct slot *slots; /* owned */
     uint32_t slot_count;
 
     /* Thunks (executable addresses). */
     void (*enter)(const void *code);
     const uint8_t *exit, *exit_at, *exit_link, *dispatch, *dispatch_rip;
-    const uint8_t *interpret;
+    const uint8_t *interpret, *interpret_last;
 
     uint64_t left_rip, left_tick, left_key; /* see note_exit() */
     struct jit_stats stats;
@@ -49,12 +68,16 @@ bool jit_make_thunks(struct jit *j);
 /* Where a guest register lives: a host register or H_NONE (in cpu->r). */
 extern const uint8_t jit_host_of[16];
 enum {
-    JIT_MAPPED = 11 /* guest registers 0..10 */
+    JIT_MAPPED = 10 /* guest registers 0..9 */
 };
 
 /* Called from host code: execute one instruction by its handler. where: ticks of
  * the block not yet executed, this one included, << 16 | page offset behind the
  * instruction. 0: go on; 1: leave. */
 uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where);
+/* As above for the last instruction of a block, after which RIP says what is
+ * next, whatever mode that is in. */
+uint32_t jit_interpret_last(struct cpu *c, const struct insn *i,
+                            uint32_t where);
 
 #endif

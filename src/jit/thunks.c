@@ -10,7 +10,7 @@ const uint8_t jit_host_of[16] = {
     [REG_RAX] = H_R8,  [REG_RCX] = H_R9,  [REG_RDX] = H_R10,
     [REG_RBX] = H_RBX, [REG_RSP] = H_R11, [REG_RBP] = H_RBP,
     [REG_RSI] = H_RSI, [REG_RDI] = H_RDI, [8] = H_R12,
-    [9] = H_R13,       [10] = H_R14,      [11] = H_NONE,
+    [9] = H_R13,       [10] = H_NONE,     [11] = H_NONE,
     [12] = H_NONE,     [13] = H_NONE,     [14] = H_NONE,
     [15] = H_NONE};
 
@@ -19,6 +19,8 @@ static void load_guest(struct emit *e, const struct cpu *c)
     for (unsigned g = 0; g < JIT_MAPPED; g++)
         emit_load(e, 8, jit_host_of[g], rm_abs(&c->r[g]));
     emit_op(e, 4, 0x0fb7, H_RAX, rm_abs(&c->aflags), 2, 0); /* movzx */
+    emit_load(e, 8, H_TICKS, rm_abs(&c->tick));
+    emit_op(e, 8, 0x2b, H_TICKS, rm_abs(&c->jit_limit), 8, 0); /* sub */
 }
 
 static void spill_guest(struct emit *e, const struct cpu *c)
@@ -26,6 +28,8 @@ static void spill_guest(struct emit *e, const struct cpu *c)
     for (unsigned g = 0; g < JIT_MAPPED; g++)
         emit_store(e, 8, rm_abs(&c->r[g]), jit_host_of[g]);
     emit_store(e, 2, rm_abs(&c->aflags), H_RAX);
+    emit_op(e, 8, 0x03, H_TICKS, rm_abs(&c->jit_limit), 8, 0); /* add */
+    emit_store(e, 8, rm_abs(&c->tick), H_TICKS);
 }
 
 static const uint8_t saved[] = {H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15};
@@ -75,82 +79,89 @@ static const uint8_t *make_exits(struct jit *j, struct emit *e)
     return epilogue;
 }
 
-/* rcx: the next RIP. Looks it up as blocks_at() does. */
+/* rcx: the next RIP. Looks for its code in the jump table. */
 static void make_dispatch(struct jit *j, struct emit *e)
 {
     struct cpu *c = j->cpu;
-    struct blocks_view v = blocks_view(c);
-    uint8_t *miss[6];
-    unsigned n = 0;
     j->dispatch_rip = emit_here(e);
     emit_load(e, 8, H_RCX, rm_abs(&c->r[REG_RIP]));
     j->dispatch = emit_here(e);
-    emit_store(e, 8, rm_abs(&c->r[REG_RIP]), H_RCX);
+    /* The entry's address, as enter_jump() computes it. */
     emit_mov_rr(e, 8, H_RDX, H_RCX);
-    emit_mov_rr(e, 8, H_R15, H_RCX);
-    emit_op(e, 8, 0xc1, 5, rm_reg(H_R15), 8, 1); /* shr r15, 12 */
-    emit_u8(e, 12);
-    emit_alu_rr(e, 8, 6, H_RDX, H_R15);
-    emit_alu_ri(e, 4, 4, rm_reg(H_RDX), (int32_t)v.jump_mask);
+    emit_op(e, 8, 0xc1, 5, rm_reg(H_RDX), 8, 1); /* shr rdx, 12 */
+    emit_u8(e, PAGE_SHIFT);
+    emit_alu_rr(e, 4, 6, H_RDX, H_RCX);
+    emit_alu_ri(e, 4, 4, rm_reg(H_RDX), JIT_JUMPS - 1);
     emit_op(e, 4, 0xc1, 4, rm_reg(H_RDX), 4, 1); /* shl edx, 5 */
     emit_u8(e, 5);
-    emit_mov_ri(e, H_R15, (uintptr_t)v.jumps);
-    emit_alu_rr(e, 8, 0, H_RDX, H_R15);
-    emit_op(e, 8, 0x3b, H_RCX, rm_base(H_RDX, 0), 8, 0);
-    miss[n++] = emit_jump(e, 5);
-    emit_load(e, 8, H_R15, rm_abs(&c->mmu.space_key));
-    emit_op(e, 8, 0x3b, H_R15, rm_base(H_RDX, 8), 8, 0);
-    miss[n++] = emit_jump(e, 5);
-    emit_op(e, 4, 0x0fb6, H_R15, rm_abs(&c->mode), 1, 0); /* movzx */
-    emit_op(e, 8, 0x3b, H_R15, rm_base(H_RDX, 16), 8, 0);
-    miss[n++] = emit_jump(e, 5);
-    emit_load(e, 8, H_RDX, rm_base(H_RDX, 24));
-    emit_alu_ri(e, 1, 7,
-                rm_base(H_RDX, (int32_t)offsetof(struct block_code, valid)), 0);
-    miss[n++] = emit_jump(e, 4);
-    emit_load(e, 8, H_RDX,
-              rm_base(H_RDX, (int32_t)offsetof(struct block_code, code)));
-    emit_op(e, 8, 0x85, H_RDX, rm_reg(H_RDX), 8, 0); /* test */
-    miss[n++] = emit_jump(e, 4);
-    emit_alu_ri(e, 8, 4, rm_reg(H_RCX), -4096);
+    emit_op(e, 8, 0x8d, H_SCRATCH_C, rm_abs(j->jumps_exec), 8, 0); /* lea */
+    emit_alu_rr(e, 8, 0, H_RDX, H_SCRATCH_C);
+    emit_load(e, 8, H_SCRATCH_C, rm_abs(&c->jit_key));
+    emit_op(e, 8, 0x3b, H_RCX,
+            rm_base(H_RDX, offsetof(struct jit_jump, rip)), 8, 0);
+    uint8_t *other_rip = emit_jump(e, 5);
+    emit_op(e, 8, 0x3b, H_SCRATCH_C,
+            rm_base(H_RDX, offsetof(struct jit_jump, key)), 8, 0);
+    uint8_t *other_key = emit_jump(e, 5);
+    emit_alu_ri(e, 8, 4, rm_reg(H_RCX), -PAGE_BYTES);
     emit_store(e, 8, rm_abs(&c->jit_page), H_RCX);
-    emit_op(e, 4, 0xff, 4, rm_reg(H_RDX), 8, 0); /* jmp rdx */
-    while (n-- > 0)
-        emit_patch(e, miss[n], j->exit);
+    emit_op(e, 4, 0xff, 4, rm_base(H_RDX, offsetof(struct jit_jump, code)), 8,
+            0); /* jmp */
+    emit_patch(e, other_rip, emit_here(e));
+    emit_patch(e, other_key, emit_here(e));
+    emit_store(e, 8, rm_abs(&c->r[REG_RIP]), H_RCX);
+    emit_jump_to(e, 16, j->exit);
 }
 
-/* rdx: instruction, ecx: where. */
-static void make_interpret(struct jit *j, struct emit *e,
-                           const uint8_t *epilogue)
+/* Save, call fn(cpu, rdx, ecx), load; where it said 1 leave instead. The stack is
+ * aligned but for `pushed` bytes, which leaving drops. */
+static void call_handler(struct jit *j, struct emit *e, const void *fn,
+                         unsigned pushed, const uint8_t *epilogue)
 {
-    j->interpret = emit_here(e);
     spill_guest(e, j->cpu);
     emit_mov_ri(e, H_RDI, (uintptr_t)j->cpu);
     emit_mov_rr(e, 8, H_RSI, H_RDX);
     emit_mov_rr(e, 4, H_RDX, H_RCX);
-    emit_mov_ri(e, H_RAX, (uintptr_t)jit_interpret);
-    emit_alu_ri(e, 8, 5, rm_reg(H_RSP), 8);
+    emit_mov_ri(e, H_RAX, (uintptr_t)fn);
+    if (pushed)
+        emit_alu_ri(e, 8, 5, rm_reg(H_RSP), (int32_t)pushed);
     emit_op(e, 4, 0xff, 2, rm_reg(H_RAX), 8, 0); /* call rax */
-    emit_alu_ri(e, 8, 0, rm_reg(H_RSP), 8);
+    if (pushed)
+        emit_alu_ri(e, 8, 0, rm_reg(H_RSP), (int32_t)pushed);
     emit_op(e, 4, 0x85, H_RAX, rm_reg(H_RAX), 4, 0);
-    uint8_t *leave = emit_jump(e, 5);
-    load_guest(e, j->cpu);
-    emit_u8(e, 0xc3);
-    emit_patch(e, leave, emit_here(e));
-    emit_alu_ri(e, 8, 0, rm_reg(H_RSP), 8); /* the return address */
+    uint8_t *go_on = emit_jump(e, 4);
+    if (pushed)
+        emit_alu_ri(e, 8, 0, rm_reg(H_RSP), (int32_t)pushed);
     emit_jump_to(e, 16, epilogue);
+    emit_patch(e, go_on, emit_here(e));
+    load_guest(e, j->cpu);
+}
+
+static void make_interpret(struct jit *j, struct emit *e,
+                           const uint8_t *epilogue)
+{
+    j->interpret = emit_here(e);
+    call_handler(j, e, (const void *)(uintptr_t)jit_interpret, 8, epilogue);
+    emit_u8(e, 0xc3);
+    j->interpret_last = emit_here(e);
+    call_handler(j, e, (const void *)(uintptr_t)jit_interpret_last, 0,
+                 epilogue);
+    emit_jump_to(e, 16, j->dispatch_rip);
 }
 
 bool jit_make_thunks(struct jit *j)
 {
-    struct emit e = {.at = j->rw,
+    struct emit e = {.at = j->rw + JIT_JUMPS * sizeof(struct jit_jump),
                      .end = j->rw + j->bytes,
                      .to_exec = j->exec - j->rw};
     make_enter(j, &e);
     const uint8_t *epilogue = make_exits(j, &e);
     make_dispatch(j, &e);
     make_interpret(j, &e, epilogue);
-    j->thunk_bytes = ((size_t)(e.at - j->rw) + 63) & ~(size_t)63;
-    j->used = j->thunk_bytes;
+    j->first = ((size_t)(e.at - j->rw) + 63) & ~(size_t)63;
+    j->used = j->first;
+    /* Most of a block is code for what rarely happens. */
+    j->cold_first = j->first + (j->bytes - j->first) / 3;
+    j->cold_used = j->cold_first;
     return !e.full;
 }
