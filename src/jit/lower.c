@@ -80,7 +80,7 @@ void lower_cold(struct lower *l, uint8_t *site)
         l->e->full = true;
         return;
     }
-    l->cold[l->colds++] = (struct cold){site, (uint16_t)l->n};
+    l->cold[l->colds++] = (struct cold){site, (uint16_t)l->n, l->x87_at};
 }
 
 bool lower_can_address(const struct lower *l)
@@ -267,6 +267,8 @@ static void emit_interpret(struct lower *l, unsigned n, uint32_t next)
 static void lower_by_handler(struct lower *l)
 {
     lower_save_flags(l);
+    lower_units_settle(l);
+    l->units = 0;
     emit_interpret(l, l->n, lower_next(l));
     l->flags = FLAGS_SAVED;
     l->fix = FIX_NONE;
@@ -275,8 +277,10 @@ static void lower_by_handler(struct lower *l)
 
 static void lower_insn(struct lower *l)
 {
+    if (l->i->cls == CLASS_BRANCH)
+        lower_units_settle(l);
     if (l->i->cls != CLASS_STOP &&
-        (lower_branch(l) || lower_int(l) || lower_sse(l)))
+        (lower_branch(l) || lower_int(l) || lower_sse(l) || lower_x87(l)))
         return;
     lower_by_handler(l);
 }
@@ -292,9 +296,11 @@ static void emit_colds(struct lower *l)
     for (unsigned k = 0; k < l->colds; k++) {
         unsigned n = l->cold[k].n;
         emit_patch(l->e, l->cold[k].site, emit_here(l->e));
+        lower_units_settle_cold(l, &l->cold[k]);
         emit_interpret(l, n, offsets[n]);
         if (l->k->insns[n].cls != CLASS_NORMAL)
             continue;
+        lower_units_back(l, n, offsets[n]);
         if (l->resume_flags[n] != FLAGS_SAVED)
             emit_restore(l->e);
         emit_jump_to(l->e, 16, l->resume[n]);
@@ -310,24 +316,30 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
                       .e = &e,
                       .k = k,
                       .is64 = k->mode == MODE_64,
-                      .offset = (uint32_t)(k->start & (PAGE_BYTES - 1))};
+                      .offset = (uint32_t)(k->start & (PAGE_BYTES - 1)),
+                      .x87_at = X87_SETTLED};
     uint32_t first_slot = j->slot_count, start = l.offset;
     const uint8_t *code = emit_here(&e);
     if (k->count > 64)
         return NULL;
     uint8_t *too_far = emit_budget(&l);
+    l.i = &k->insns[0];
+    lower_units_start(&l);
     for (l.n = 0; l.n < k->count; l.n++) {
         l.i = &k->insns[l.n];
         lower_insn(&l);
         l.resume[l.n] = emit_here(&e);
         l.resume_flags[l.n] = (uint8_t)l.flags;
+        l.resume_units[l.n] = l.units;
         l.offset += l.i->len;
     }
     if (!l.ended) {
         lower_save_flags(&l);
+        lower_units_settle(&l);
         lower_fall_through(&l, l.offset);
     }
     emit_colds(&l);
+    lower_units_finish(&l);
     emit_refusal(&l, too_far, start);
     if (e.full) {
         j->slot_count = first_slot;
