@@ -322,7 +322,10 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
 {
     const struct jit_options options = {.cache_bytes = engine->cache_bytes,
                                         .tier1_threshold =
-                                            engine->tier1_threshold};
+                                            engine->tier1_threshold,
+                                        .on_code = engine->on_code,
+                                        .on_code_context =
+                                            engine->on_code_context};
     jit_free(m->jit);
     m->jit = NULL;
     if (engine->kind == ENGINE_INTERP)

@@ -12,6 +12,7 @@
 #include "dev/block.h"
 #include "dev/bus.h"
 #include "dev/display.h"
+#include "jit/jit.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -154,6 +155,8 @@ struct machine_engine {
     enum machine_engine_kind kind;
     uint64_t cache_bytes;     /* host code; 0: 256 MB */
     uint32_t tier1_threshold; /* executions before compiling; 0: 10 */
+    jit_code_fn *on_code;     /* told of compiled code; NULL: nobody */
+    void *on_code_context;    /* borrowed */
 };
 /* A new machine interprets. Between runs only; may be called again. */
 bool machine_set_engine(struct machine *m, const struct machine_engine *engine,

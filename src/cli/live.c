@@ -61,7 +61,7 @@ static bool start(struct live *v, const struct cli_options *o,
                                     .block_insns = (unsigned)o->stress_block};
     if (!session_loop_open(&v->loop, o, err) || !open_log(v, o->log, err) ||
         !machine_setup_open(&v->setup, &o->config, err) ||
-        !machine_set_engine(v->setup.machine, &o->engine, err))
+        !machine_setup_engine(&v->setup, o, err))
         return false;
     struct machine *m = v->setup.machine;
     machine_set_stress(m, &stress);

@@ -2,6 +2,7 @@
 
 #include "host/blob.h"
 #include "host/image.h"
+#include "host/perf_map.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -264,10 +265,26 @@ bool machine_setup_open_session(struct machine_setup *s,
     return build(s, &session->config, err);
 }
 
+bool machine_setup_engine(struct machine_setup *s, const struct cli_options *o,
+                          struct error *err)
+{
+    struct machine_engine engine = o->engine;
+    if (o->jit_perf_map) {
+        s->perf_map = perf_map_open(err);
+        if (!s->perf_map)
+            return false;
+        engine.on_code = perf_map_add;
+        engine.on_code_context = s->perf_map;
+    }
+    return machine_set_engine(s->machine, &engine, err);
+}
+
 void machine_setup_close(struct machine_setup *s)
 {
     machine_free(s->machine);
     s->machine = NULL;
+    perf_map_close(s->perf_map);
+    s->perf_map = NULL;
     for (unsigned i = 0; i < MEDIA_MAX; i++) {
         content_reads_free(s->reads[i]);
         s->reads[i] = NULL;

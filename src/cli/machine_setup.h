@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "board/machine.h"
+#include "cli/options.h"
 #include "replay/content.h"
 #include "replay/media.h"
 #include "replay/recorder.h"
@@ -22,6 +23,7 @@ struct machine_setup {
     const struct session *session;
     bool notes_reads; /* of disks: what the machine reads goes into reads */
     struct content_reads *reads[MEDIA_MAX]; /* owned; as session->media */
+    struct perf_map *perf_map; /* owned; NULL: nobody asked */
 };
 
 /* Fill in Debian's firmware where the configuration names none, and make every
@@ -37,6 +39,9 @@ bool machine_setup_open(struct machine_setup *setup,
 bool machine_setup_open_session(struct machine_setup *setup,
                                 const struct session *session, bool notes_reads,
                                 struct error *err);
+/* How the machine runs code: the engine of o and what profilers are told. */
+bool machine_setup_engine(struct machine_setup *setup,
+                          const struct cli_options *o, struct error *err);
 void machine_setup_close(struct machine_setup *setup); /* zeroed is fine */
 
 /* Save the machine and load the bytes back into it: nothing may change. */

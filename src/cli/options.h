@@ -42,6 +42,7 @@ struct cli_options {
     enum pace pace;
     uint64_t limit_bytes;
     struct machine_engine engine;
+    bool jit_perf_map;
     uint64_t snapshot_interval; /* ns; 0: none on the way */
     uint64_t snapshot_budget;   /* bytes; 0: no limit */
     bool has_interval, has_budget;

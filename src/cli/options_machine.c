@@ -324,6 +324,15 @@ static bool take_jit_cache(struct cli_options *o, const char *v,
     return true;
 }
 
+static bool take_jit_perf_map(struct cli_options *o, const char *v,
+                              struct error *err)
+{
+    (void)v;
+    (void)err;
+    o->jit_perf_map = true;
+    return true;
+}
+
 static bool take_stress_tlb(struct cli_options *o, const char *v,
                             struct error *err)
 {
@@ -412,6 +421,9 @@ const struct option_row engine_options[] = {
      take_jit_threshold},
     {"jit-cache", 0, "SIZE", "host memory for compiled code (default 256M)",
      take_jit_cache},
+    {"jit-perf-map", 0, NULL,
+     "name compiled guest code for perf: /tmp/perf-PID.map",
+     take_jit_perf_map},
     {0},
 };
 

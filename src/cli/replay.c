@@ -25,7 +25,7 @@ bool replay_open(struct replay *r, const struct cli_options *o,
         return false;
     const struct session *s = replayer_session(r->replayer);
     if (!machine_setup_open_session(&r->setup, s, r->notes_reads, err) ||
-        !machine_set_engine(r->setup.machine, &o->engine, err))
+        !machine_setup_engine(&r->setup, o, err))
         return false;
     r->setup.replayer = r->replayer;
     if (!replayer_check_media(r->replayer, r->setup.media, r->setup.media_count,

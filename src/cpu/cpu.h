@@ -257,6 +257,8 @@ struct cpu {
     uint64_t jit_limit; /* derived: the limit that compiled code counts towards */
     uint64_t jit_key; /* derived: which translations and mode compiled code
                          found by RIP is good for */
+    uint64_t jit_addend[8]; /* derived: scratch of compiled blocks: host minus
+                               linear address of a page in use */
     uint64_t jit_target; /* derived: scratch of compiled CALLs */
     uint32_t jit_link; /* derived: the unlinked jump that was left through */
     /* derived: 1 while the host's units hold the guest's SSE or x87 state (jit/

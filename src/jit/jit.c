@@ -13,9 +13,9 @@ enum {
 };
 #define MOST_TICKS (UINT64_C(1) << 40) /* of one stay in compiled code */
 
-/* An executable mapping within 1 GiB of the CPU, so that its fields are
- * RIP-relative operands. Tries places on both sides. */
-static uint8_t *map_near(int fd, size_t bytes, const void *near_to)
+/* Address space within 1 GiB of the CPU, so that its fields are RIP-relative
+ * operands. Tries places on both sides. */
+static void *reserve_near(size_t bytes, const void *near_to)
 {
     uintptr_t centre = (uintptr_t)near_to & ~(uintptr_t)0xffff;
     for (intptr_t step = 1; step < 48; step++) {
@@ -24,8 +24,10 @@ static uint8_t *map_near(int fd, size_t bytes, const void *near_to)
             if (side < 0)
                 by -= (intptr_t)bytes;
             uintptr_t want = centre + (uintptr_t)by;
-            void *p = mmap((void *)want, bytes, PROT_READ | PROT_EXEC,
-                           MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+            void *p = mmap((void *)want, bytes, PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+                               MAP_FIXED_NOREPLACE,
+                           -1, 0);
             if (p == (void *)want)
                 return p;
             if (p != MAP_FAILED)
@@ -35,26 +37,26 @@ static uint8_t *map_near(int fd, size_t bytes, const void *near_to)
     return NULL;
 }
 
-/* One memory object, mapped writable and executable at different places: no
- * page is ever both (W^X). */
+/* Shared memory mapped twice, writable here and executable there: no page is
+ * ever both (W^X). Not a memfd, for perf(1) looks up names of code in anonymous
+ * memory only; mremap() from 0 bytes of a shared mapping maps it once more. */
 static bool map_cache(struct jit *j, struct error *err)
 {
-    int fd = memfd_create("relive-jit", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)j->bytes) != 0) {
-        if (fd >= 0)
-            close(fd);
-        return error_set(err, ERR_NOMEM, "no memory for the code cache");
-    }
-    void *rw = mmap(NULL, j->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *rw = mmap(NULL, j->bytes, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     j->rw = rw == MAP_FAILED ? NULL : rw;
-    j->exec = map_near(fd, j->bytes, j->cpu);
-    close(fd);
-    if (!j->rw || !j->exec)
-        return error_set(err, ERR_NOMEM,
-                         "expected %zu bytes of address space near the "
-                         "machine for the code cache, found none",
-                         j->bytes);
-    return true;
+    void *place = j->rw ? reserve_near(j->bytes, j->cpu) : NULL;
+    if (place) {
+        j->exec = place;
+        void *p = mremap(rw, 0, j->bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+        if (p == place &&
+            mprotect(place, j->bytes, PROT_READ | PROT_EXEC) == 0)
+            return true;
+    }
+    return error_set(err, ERR_NOMEM,
+                     "expected %zu bytes of address space near the machine for "
+                     "the code cache, found none",
+                     j->bytes);
 }
 
 /* ---- running ----------------------------------------------------------------- */
@@ -85,6 +87,7 @@ static void on_flushed(void *context)
 {
     struct jit *j = context;
     j->used = j->first;
+    j->cold_used = j->cold_first;
     memset(j->jumps, 0xff, JIT_JUMPS * sizeof *j->jumps);
     j->slot_count = 1;
     j->cpu->jit_link = JIT_NO_SLOT;
@@ -137,6 +140,7 @@ enum compiled { COMPILED, NOT_COMPILED, FLUSHED };
 static enum compiled compile(struct jit *j, struct block_code *k)
 {
     bool full = false;
+    size_t before = j->used;
     const void *code = jit_lower(j, k, &full);
     bool was_empty = j->used == j->first;
     if (full && !was_empty) {
@@ -148,6 +152,12 @@ static enum compiled compile(struct jit *j, struct block_code *k)
         return NOT_COMPILED;
     k->code = code;
     j->stats.blocks_compiled++;
+    if (j->options.on_code) {
+        const struct jit_code made = {code, j->used - before,
+                                      j->cpu->r[REG_RIP] +
+                                          j->cpu->ea_base[SEG_CS], 1};
+        j->options.on_code(j->options.on_code_context, &made);
+    }
     return COMPILED;
 }
 
@@ -198,6 +208,7 @@ static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
 {
     c->tick -= left;
     c->r[REG_RIP] = c->jit_page + offset;
+    c->probe.rip = c->r[REG_RIP] - i->len;
     enum exc e = i->fn(c, i);
     if (e) {
         cpu_insn_failed(c, i, e);
@@ -290,5 +301,6 @@ void jit_free(struct jit *j)
 void jit_stats(const struct jit *j, struct jit_stats *out)
 {
     *out = j->stats;
-    out->code_bytes = j->used - JIT_JUMPS * sizeof *j->jumps;
+    out->code_bytes = j->used - JIT_JUMPS * sizeof *j->jumps + j->cold_used -
+                      j->cold_first;
 }

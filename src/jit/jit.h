@@ -15,9 +15,20 @@
 struct cpu;
 struct jit;
 
+/* Host code that was made, for profilers. Later code may take its place. */
+struct jit_code {
+    const void *host;
+    uint64_t host_bytes;
+    uint64_t guest; /* linear address that it was compiled at */
+    unsigned tier;
+};
+typedef void jit_code_fn(void *context, const struct jit_code *code);
+
 struct jit_options {
     uint64_t cache_bytes;     /* host code; 0: 256 MB */
     uint32_t tier1_threshold; /* executions before compiling; 0: 10 */
+    jit_code_fn *on_code;     /* NULL: nobody listens */
+    void *on_code_context;    /* borrowed */
 };
 
 /* Attach to a CPU, which is borrowed and must not move. NULL and err when

@@ -45,6 +45,7 @@ struct jit {
     uint8_t *exec; /* owned: executable mapping near the CPU */
     size_t bytes, used;
     size_t first; /* where blocks start: behind the jump table and the thunks */
+    size_t cold_first, cold_used; /* code that rarely runs lies apart */
     struct jit_jump *jumps; /* JIT_JUMPS, at the start of the cache */
     const uint8_t *jumps_exec; /* the same for compiled code */
     struct slot *slots; /* owned */

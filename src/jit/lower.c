@@ -72,6 +72,42 @@ void lower_put(struct lower *l, unsigned g, unsigned host)
         emit_store(l->e, 8, rm_abs(&l->j->cpu->r[g]), host);
 }
 
+/* ---- operands ------------------------------------------------------------------ */
+
+/* A general register operand: its number, false for AH..BH. */
+static bool general(uint8_t operand, unsigned size, unsigned *g)
+{
+    if (size != 1) {
+        *g = operand;
+        return true;
+    }
+    *g = operand >> 3;
+    return (operand & 7) == 0;
+}
+
+bool lower_first(const struct insn *i, unsigned *g)
+{
+    return (i->classes & 15) == REG_CLASS_GENERAL && general(i->dst, i->size, g);
+}
+
+bool lower_second(const struct insn *i, unsigned *g)
+{
+    return i->classes >> 4 == REG_CLASS_GENERAL &&
+           general(i->src, i->size1, g);
+}
+
+void lower_immediate(struct emit *e, unsigned size, uint64_t v)
+{
+    if (size == 1) {
+        emit_u8(e, v & 0xff);
+    } else if (size == 2) {
+        emit_u8(e, v & 0xff);
+        emit_u8(e, v >> 8 & 0xff);
+    } else {
+        emit_u32(e, (uint32_t)v);
+    }
+}
+
 /* ---- memory -------------------------------------------------------------------- */
 
 void lower_cold(struct lower *l, uint8_t *site)
@@ -131,7 +167,7 @@ void lower_effective(struct lower *l)
     emit_op(e, size, 0x8d, H_SCRATCH_A, rm, 8, 0);
 }
 
-static void emit_segment(struct lower *l)
+void lower_segment(struct lower *l)
 {
     const struct insn *i = l->i;
     struct cpu *c = l->j->cpu;
@@ -145,6 +181,19 @@ static void emit_segment(struct lower *l)
             rm_abs(&c->ea_base[i->seg]), 8, 0);
 }
 
+/* From the first byte's address in H_SCRATCH_B to its TLB entry, from the last
+ * one's in H_SCRATCH_C to its page. */
+static void emit_index(struct lower *l)
+{
+    struct emit *e = l->e;
+    /* 32-byte entries: (vaddr >> 12 & 1023) << 5. */
+    emit_op(e, 8, 0xc1, 5, rm_reg(H_SCRATCH_B), 8, 1);
+    emit_u8(e, PAGE_SHIFT - 5);
+    emit_alu_ri(e, 8, 4, rm_reg(H_SCRATCH_C), -PAGE_BYTES);
+    emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), (TLB_ENTRIES - 1) << 5);
+    emit_op(e, 8, 0x03, H_SCRATCH_B, rm_abs(&l->j->cpu->mmu.tlb), 8, 0);
+}
+
 void lower_translate(struct lower *l, unsigned bytes, bool write)
 {
     struct emit *e = l->e;
@@ -156,12 +205,7 @@ void lower_translate(struct lower *l, unsigned bytes, bool write)
     else
         emit_op(e, 8, 0x8d, H_SCRATCH_C,
                 rm_base(H_SCRATCH_A, (int32_t)bytes - 1), 8, 0);
-    /* Index of 32-byte entries: (vaddr >> 12 & 1023) << 5. */
-    emit_op(e, 8, 0xc1, 5, rm_reg(H_SCRATCH_B), 8, 1);
-    emit_u8(e, PAGE_SHIFT - 5);
-    emit_alu_ri(e, 8, 4, rm_reg(H_SCRATCH_C), -PAGE_BYTES);
-    emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), (TLB_ENTRIES - 1) << 5);
-    emit_op(e, 8, 0x03, H_SCRATCH_B, rm_abs(&l->j->cpu->mmu.tlb), 8, 0);
+    emit_index(l);
     emit_op(e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
     lower_cold(l, emit_jump(e, 5));
     emit_op(e, 8, 0x03, H_SCRATCH_A,
@@ -170,15 +214,138 @@ void lower_translate(struct lower *l, unsigned bytes, bool write)
     lower_flags_clobbered(l);
 }
 
-bool lower_address(struct lower *l, unsigned bytes, bool write)
+/* The addend of the page that holds [reg + low, reg + high) into H_SCRATCH_A. */
+static void look_up(struct lower *l, unsigned reg, int32_t low, int32_t high,
+                    bool write)
 {
+    struct emit *e = l->e;
+    int32_t tag = write ? (int32_t)offsetof(struct tlb_entry, write_tag)
+                        : (int32_t)offsetof(struct tlb_entry, read_tag);
+    lower_save_flags(l);
+    unsigned h = H_SCRATCH_B;
+    if (reg == REG_RIP)
+        emit_load(e, 8, h, rm_abs(&l->j->cpu->jit_page));
+    else
+        h = lower_get(l, reg, H_SCRATCH_B);
+    emit_op(e, 8, 0x8d, H_SCRATCH_C, rm_base(h, high - 1), 8, 0);
+    if (low)
+        emit_op(e, 8, 0x8d, H_SCRATCH_B, rm_base(h, low), 8, 0);
+    else if (h != H_SCRATCH_B)
+        emit_mov_rr(e, 8, H_SCRATCH_B, h);
+    emit_index(l);
+    emit_op(e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
+    lower_cold(l, emit_jump(e, 5));
+    emit_load(e, 8, H_SCRATCH_A,
+              rm_base(H_SCRATCH_B, (int32_t)offsetof(struct tlb_entry, addend)));
+    lower_flags_clobbered(l);
+}
+
+/* l->mem for reg + disp in the page whose addend is in H_SCRATCH_A. */
+static void set_operand(struct lower *l, unsigned reg, int32_t disp)
+{
+    if (reg < JIT_MAPPED) {
+        l->mem = rm_base(jit_host_of[reg], disp);
+        l->mem.index = H_SCRATCH_A;
+        return;
+    }
+    struct rm sum = rm_base(H_SCRATCH_B, 0);
+    sum.index = H_SCRATCH_A;
+    if (reg == REG_RIP)
+        emit_load(l->e, 8, H_SCRATCH_B, rm_abs(&l->j->cpu->jit_page));
+    else
+        (void)lower_get(l, reg, H_SCRATCH_B);
+    emit_op(l->e, 8, 0x8d, H_SCRATCH_A, sum, 8, 0);
+    l->mem = rm_base(H_SCRATCH_A, disp);
+}
+
+/* An access at reg + disp by itself, or with those the plan puts beside it. */
+static void based_access(struct lower *l, unsigned reg, int32_t disp,
+                         unsigned bytes, bool write, bool is_stack)
+{
+    const struct plan_access *a = l->plan ? &l->plan->access[l->n] : NULL;
+    const struct plan_group *g =
+        a && a->group != PLAN_NONE && a->is_stack == is_stack &&
+                a->bytes == bytes
+            ? &l->plan->group[a->group]
+            : NULL;
+    if (!g || g->slot == PLAN_NONE) {
+        look_up(l, reg, disp, disp + (int32_t)bytes, write);
+        set_operand(l, reg, disp);
+        return;
+    }
+    uint64_t *slot = &l->j->cpu->jit_addend[g->slot];
+    if (l->held[g->slot] >= (write ? HELD_WRITE : HELD_READ)) {
+        emit_load(l->e, 8, H_SCRATCH_A, rm_abs(slot));
+    } else {
+        write |= g->writes;
+        look_up(l, reg, disp + g->low - a->offset, disp + g->high - a->offset,
+                write);
+        emit_store(l->e, 8, rm_abs(slot), H_SCRATCH_A);
+        l->held[g->slot] = write ? HELD_WRITE : HELD_READ;
+    }
+    set_operand(l, reg, disp);
+}
+
+static bool is_based(const struct lower *l)
+{
+    const struct insn *i = l->i;
+    return l->is64 && i->addr == 8 && i->index == REG_ZERO &&
+           i->base != REG_ZERO && i->seg < SEG_FS;
+}
+
+bool lower_operand(struct lower *l, unsigned bytes, bool write)
+{
+    const struct insn *i = l->i;
     if (!lower_can_address(l))
         return false;
+    if (is_based(l)) {
+        int32_t disp = i->disp;
+        if (i->base == REG_RIP)
+            disp += (int32_t)lower_next(l);
+        based_access(l, i->base, disp, bytes, write, false);
+        return true;
+    }
     lower_save_flags(l);
     lower_effective(l);
-    emit_segment(l);
+    lower_segment(l);
     lower_translate(l, bytes, write);
+    l->mem = rm_base(H_SCRATCH_A, 0);
     return true;
+}
+
+bool lower_address(struct lower *l, unsigned bytes, bool write)
+{
+    if (!lower_operand(l, bytes, write))
+        return false;
+    lower_save_flags(l);
+    if (l->mem.index != H_NONE || l->mem.disp)
+        emit_op(l->e, 8, 0x8d, H_SCRATCH_A, l->mem, 8, 0);
+    return true;
+}
+
+void lower_push_address(struct lower *l, unsigned bytes)
+{
+    if (l->is64) {
+        based_access(l, REG_RSP, -(int32_t)bytes, bytes, true, true);
+        return;
+    }
+    lower_save_flags(l);
+    emit_op(l->e, 4, 0x8d, H_SCRATCH_A,
+            rm_base(jit_host_of[REG_RSP], -(int32_t)bytes), 8, 0);
+    lower_translate(l, bytes, true);
+    l->mem = rm_base(H_SCRATCH_A, 0);
+}
+
+void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
+{
+    if (l->is64) {
+        based_access(l, from, 0, bytes, false, true);
+        return;
+    }
+    lower_save_flags(l);
+    emit_mov_rr(l->e, 4, H_SCRATCH_A, jit_host_of[from]);
+    lower_translate(l, bytes, false);
+    l->mem = rm_base(H_SCRATCH_A, 0);
 }
 
 /* ---- leaving -------------------------------------------------------------------- */
@@ -272,35 +439,95 @@ static void lower_by_handler(struct lower *l)
     emit_interpret(l, l->n, lower_next(l));
     l->flags = FLAGS_SAVED;
     l->fix = FIX_NONE;
+    memset(l->held, 0, sizeof l->held);
     l->ended = l->i->cls != CLASS_NORMAL;
 }
 
 static void lower_insn(struct lower *l)
 {
-    if (l->i->cls == CLASS_BRANCH)
+    static rule_fn *const rules[] = {lower_branch, lower_int,      lower_sse,
+                                     lower_muldiv, lower_bits,     lower_exchange,
+                                     lower_system, lower_x87};
+    if (l->i->cls != CLASS_NORMAL)
         lower_units_settle(l);
-    if (l->i->cls != CLASS_STOP &&
-        (lower_branch(l) || lower_int(l) || lower_sse(l) || lower_x87(l)))
-        return;
+    for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
+        if (rules[n](l))
+            return;
     lower_by_handler(l);
+}
+
+/* From here the instruction is `n`, at page offset `offset`. */
+static void emit_insns(struct lower *l, unsigned first, uint32_t offset)
+{
+    l->offset = offset;
+    for (l->n = first; l->n < l->k->count; l->n++) {
+        l->i = &l->k->insns[l->n];
+        if (l->is_entered[l->n]) {
+            lower_save_flags(l);
+            l->flags = FLAGS_SAVED;
+            l->units = 0;
+            if (l->entry_x87_at[l->n] != X87_SETTLED)
+                l->x87_at = l->entry_x87_at[l->n];
+            l->entry[l->n] = emit_here(l->e);
+        }
+        lower_insn(l);
+        l->resume[l->n] = emit_here(l->e);
+        l->resume_flags[l->n] = (uint8_t)l->flags;
+        l->resume_units[l->n] = l->units;
+        l->offset += l->i->len;
+    }
+    if (!l->ended) {
+        lower_save_flags(l);
+        lower_units_settle(l);
+        lower_fall_through(l, l->offset);
+    }
+}
+
+static uint32_t offset_of(const struct block_code *k, unsigned n)
+{
+    uint32_t at = (uint32_t)(k->start & (PAGE_BYTES - 1));
+    for (unsigned i = 0; i < n; i++)
+        at += k->insns[i].len;
+    return at;
+}
+
+/* What the fast version could not go on with: the plain one, from the first
+ * instruction that it is needed for. */
+static void emit_plain(struct lower *l)
+{
+    struct cold fast[COLD_MAX];
+    unsigned fasts = l->colds, first = l->k->count;
+    memcpy(fast, l->cold, fasts * sizeof fast[0]);
+    for (unsigned k = 0; k < fasts; k++) {
+        l->is_entered[fast[k].n] = true;
+        l->entry_x87_at[fast[k].n] = fast[k].x87_at;
+        if (fast[k].n < first)
+            first = fast[k].n;
+    }
+    if (fasts == 0)
+        return;
+    l->colds = 0;
+    l->plan = NULL;
+    l->flags = FLAGS_SAVED;
+    l->fix = FIX_NONE;
+    l->ended = false;
+    l->units = 0;
+    l->x87_at = X87_SETTLED;
+    emit_insns(l, first, offset_of(l->k, first));
+    for (unsigned k = 0; k < fasts; k++)
+        emit_patch(l->e, fast[k].site, l->entry[fast[k].n]);
 }
 
 static void emit_colds(struct lower *l)
 {
-    uint32_t offsets[64];
-    uint32_t at = (uint32_t)(l->k->start & (PAGE_BYTES - 1));
-    for (unsigned n = 0; n < l->k->count; n++) {
-        at += l->k->insns[n].len;
-        offsets[n] = at;
-    }
     for (unsigned k = 0; k < l->colds; k++) {
         unsigned n = l->cold[k].n;
         emit_patch(l->e, l->cold[k].site, emit_here(l->e));
         lower_units_settle_cold(l, &l->cold[k]);
-        emit_interpret(l, n, offsets[n]);
+        emit_interpret(l, n, offset_of(l->k, n + 1));
         if (l->k->insns[n].cls != CLASS_NORMAL)
             continue;
-        lower_units_back(l, n, offsets[n]);
+        lower_units_back(l, n, offset_of(l->k, n + 1));
         if (l->resume_flags[n] != FLAGS_SAVED)
             emit_restore(l->e);
         emit_jump_to(l->e, 16, l->resume[n]);
@@ -309,43 +536,43 @@ static void emit_colds(struct lower *l)
 
 const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
 {
-    struct emit e = {.at = j->rw + j->used,
-                     .end = j->rw + j->bytes,
-                     .to_exec = j->exec - j->rw};
+    struct plan plan;
+    struct emit hot = {.at = j->rw + j->used,
+                       .end = j->rw + j->cold_first,
+                       .to_exec = j->exec - j->rw};
+    struct emit cold = {.at = j->rw + j->cold_used,
+                        .end = j->rw + j->bytes,
+                        .to_exec = j->exec - j->rw};
+    uint32_t start = (uint32_t)(k->start & (PAGE_BYTES - 1));
     struct lower l = {.j = j,
-                      .e = &e,
+                      .e = &hot,
                       .k = k,
                       .is64 = k->mode == MODE_64,
-                      .offset = (uint32_t)(k->start & (PAGE_BYTES - 1)),
+                      .offset = start,
                       .x87_at = X87_SETTLED};
-    uint32_t first_slot = j->slot_count, start = l.offset;
-    const uint8_t *code = emit_here(&e);
-    if (k->count > 64)
+    uint32_t first_slot = j->slot_count;
+    const uint8_t *code = emit_here(&hot);
+    if (k->count > PLAN_INSNS)
         return NULL;
+    if (l.is64) {
+        plan_block(&plan, k, start);
+        l.plan = plan.slots ? &plan : NULL;
+    }
     uint8_t *too_far = emit_budget(&l);
-    l.i = &k->insns[0];
     lower_units_start(&l);
-    for (l.n = 0; l.n < k->count; l.n++) {
-        l.i = &k->insns[l.n];
-        lower_insn(&l);
-        l.resume[l.n] = emit_here(&e);
-        l.resume_flags[l.n] = (uint8_t)l.flags;
-        l.resume_units[l.n] = l.units;
-        l.offset += l.i->len;
-    }
-    if (!l.ended) {
-        lower_save_flags(&l);
-        lower_units_settle(&l);
-        lower_fall_through(&l, l.offset);
-    }
+    emit_insns(&l, 0, start);
+    l.e = &cold;
+    if (l.plan)
+        emit_plain(&l);
     emit_colds(&l);
     lower_units_finish(&l);
     emit_refusal(&l, too_far, start);
-    if (e.full) {
+    if (hot.full || cold.full) {
         j->slot_count = first_slot;
         *full = true;
         return NULL;
     }
-    j->used = (size_t)(((e.at - j->rw) + 15) & ~(ptrdiff_t)15);
+    j->used = (size_t)(((hot.at - j->rw) + 15) & ~(ptrdiff_t)15);
+    j->cold_used = (size_t)(cold.at - j->rw);
     return code;
 }

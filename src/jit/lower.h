@@ -3,6 +3,7 @@
 #define RELIVE_JIT_LOWER_H
 
 #include "jit/jit_internal.h"
+#include "jit/plan.h"
 
 /* Where the guest's arithmetic flags are. */
 enum flag_place {
@@ -20,7 +21,7 @@ enum flag_fix {
 
 enum {
     COLD_MAX = 512,
-    NEED_MAX = 130, /* two before each instruction and at the start */
+    NEED_MAX = 4 * PLAN_INSNS + 4,
     X87_SETTLED = -1
 };
 
@@ -60,12 +61,20 @@ struct lower {
     int32_t x87_at;       /* page offset of the last x87 instruction when
                              cpu->jit_x87_ip does not have it yet */
     bool ended;           /* the block's last jump has been emitted */
+    struct rm mem;        /* see lower_operand() */
+    /* The fast version of a block follows a plan; what it cannot go on with
+     * goes on in the plain one (NULL), which looks up every access. */
+    const struct plan *plan;
+    enum { HELD_NOT, HELD_READ, HELD_WRITE } held[PLAN_SLOTS]; /* addends */
     struct cold cold[COLD_MAX];
     unsigned colds;
-    /* Per instruction: where cold paths come back, and the flags there. */
-    const uint8_t *resume[64];
-    uint8_t resume_flags[64];
-    uint8_t resume_units[64];
+    /* Per instruction: where cold paths come back, and the flags there; where
+     * the fast version goes on in the plain one, with flags SAVED. */
+    const uint8_t *resume[PLAN_INSNS], *entry[PLAN_INSNS];
+    uint8_t resume_flags[PLAN_INSNS];
+    bool is_entered[PLAN_INSNS];
+    uint8_t resume_units[PLAN_INSNS];
+    int32_t entry_x87_at[PLAN_INSNS];
     struct need needs[NEED_MAX];
     unsigned need_count;
 };
@@ -82,6 +91,10 @@ bool lower_int(struct lower *l);
 bool lower_branch(struct lower *l);
 bool lower_sse(struct lower *l);
 bool lower_x87(struct lower *l);
+bool lower_muldiv(struct lower *l);
+bool lower_bits(struct lower *l);
+bool lower_exchange(struct lower *l);
+bool lower_system(struct lower *l);
 
 /* ---- flags */
 void lower_save_flags(struct lower *l);    /* AX holds them */
@@ -102,18 +115,40 @@ unsigned lower_target(const struct lower *l, unsigned g, unsigned scratch);
 /* Store back when g lives in memory. */
 void lower_put(struct lower *l, unsigned g, unsigned host);
 
+/* ---- operands */
+/* The number of the first (second; for FORM_MR the only) register operand when
+ * it is general and not AH, CH, DH or BH. */
+bool lower_first(const struct insn *i, unsigned *g);
+bool lower_second(const struct insn *i, unsigned *g);
+/* The opcode for operands of `size` bytes from that for wide ones. */
+static inline unsigned lower_op(unsigned size, unsigned wide_op)
+{
+    return size == 1 ? wide_op - 1 : wide_op;
+}
+/* An immediate as the instruction has it: 4 bytes stand for 8. */
+void lower_immediate(struct emit *e, unsigned size, uint64_t v);
+static inline unsigned lower_immediate_bytes(unsigned size)
+{
+    return size == 8 ? 4 : size;
+}
+
 /* ---- memory */
-/* Host address of the memory operand into H_SCRATCH_A; flags end SAVED. A miss
- * interprets the instruction. Uses all scratch registers. False: no rule for
- * this addressing, nothing emitted. */
+/* Make l->mem the memory operand, in host memory, whose registers are good
+ * while H_SCRATCH_A and guest registers are left alone; flags are wherever
+ * they are then. A miss interprets the instruction. Uses all scratch registers.
+ * False: no rule for this addressing, nothing emitted. */
+bool lower_operand(struct lower *l, unsigned bytes, bool write);
+/* As above, its address in H_SCRATCH_A; flags end SAVED. */
 bool lower_address(struct lower *l, unsigned bytes, bool write);
 /* As above for the linear address that is already in H_SCRATCH_A. */
 void lower_translate(struct lower *l, unsigned bytes, bool write);
 bool lower_can_address(const struct lower *l);
 /* The effective address (no segment) into H_SCRATCH_A; flags untouched. */
 void lower_effective(struct lower *l);
+/* Add the segment's base to it; flags are SAVED. */
+void lower_segment(struct lower *l);
 
-/* ---- stack: addresses into H_SCRATCH_A as lower_address() does */
+/* ---- stack: l->mem as lower_operand() sets it; from: REG_RSP or REG_RBP */
 void lower_push_address(struct lower *l, unsigned bytes);
 void lower_pop_address(struct lower *l, unsigned bytes, unsigned from);
 void lower_move_sp(struct lower *l, int32_t by);

@@ -85,9 +85,10 @@ static bool indirect_target(struct lower *l)
 {
     const struct insn *i = l->i;
     if (i->form == FORM_M) {
-        if (!lower_address(l, i->opsize, false))
+        if (!lower_operand(l, i->opsize, false))
             return false;
-        emit_load(l->e, i->opsize, H_RCX, rm_base(H_RCX, 0));
+        emit_load(l->e, i->opsize, H_RCX, l->mem);
+        lower_save_flags(l);
     } else {
         lower_save_flags(l);
         emit_mov_rr(l->e, i->opsize, H_RCX, lower_get(l, i->dst, H_SCRATCH_C));
@@ -124,7 +125,7 @@ static void push_return(struct lower *l)
     lower_push_address(l, n);
     emit_load(l->e, 8, H_RDX, rm_abs(&l->j->cpu->jit_page));
     emit_op(l->e, 8, 0x8d, H_RDX, rm_base(H_RDX, (int32_t)lower_next(l)), 8, 0);
-    emit_store(l->e, n, rm_base(H_RCX, 0), H_RDX);
+    emit_store(l->e, n, l->mem, H_RDX);
     lower_move_sp(l, -(int32_t)n);
 }
 
@@ -161,8 +162,9 @@ static bool lower_ret(struct lower *l)
     if (i->mnemonic != ZYDIS_MNEMONIC_RET || i->is_far ||
         n != (l->is64 ? 8u : 4u))
         return false;
-    lower_pop_address(l, n, jit_host_of[REG_RSP]);
-    emit_load(l->e, n, H_RCX, rm_base(H_RCX, 0));
+    lower_pop_address(l, n, REG_RSP);
+    emit_load(l->e, n, H_RCX, l->mem);
+    lower_save_flags(l);
     check_canonical(l);
     lower_move_sp(l, (int32_t)(n + (i->imm & 0xffff)));
     lower_dispatch(l);

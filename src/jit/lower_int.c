@@ -6,51 +6,6 @@
 
 #include <Zydis/Mnemonic.h>
 
-/* A general register operand: its number, false for AH..BH. */
-static bool general(uint8_t operand, unsigned size, unsigned *g)
-{
-    if (size != 1) {
-        *g = operand;
-        return true;
-    }
-    *g = operand >> 3;
-    return (operand & 7) == 0;
-}
-
-static bool first_general(const struct insn *i, unsigned *g)
-{
-    return (i->classes & 15) == REG_CLASS_GENERAL && general(i->dst, i->size, g);
-}
-
-/* The second operand; for FORM_MR the only register. */
-static bool second_general(const struct insn *i, unsigned *g)
-{
-    return i->classes >> 4 == REG_CLASS_GENERAL &&
-           general(i->src, i->size1, g);
-}
-
-static unsigned op_for(unsigned size, unsigned wide_op)
-{
-    return size == 1 ? wide_op - 1 : wide_op;
-}
-
-static void emit_immediate(struct emit *e, unsigned size, uint64_t v)
-{
-    if (size == 1) {
-        emit_u8(e, v & 0xff);
-    } else if (size == 2) {
-        emit_u8(e, v & 0xff);
-        emit_u8(e, v >> 8 & 0xff);
-    } else {
-        emit_u32(e, (uint32_t)v);
-    }
-}
-
-static unsigned immediate_bytes(unsigned size)
-{
-    return size == 8 ? 4 : size;
-}
-
 /* ---- two-operand arithmetic ------------------------------------------------------ */
 
 enum {
@@ -91,8 +46,8 @@ static void alu_operation(struct lower *l, unsigned digit, unsigned reg,
 {
     unsigned size = l->i->size;
     unsigned op = digit == DIGIT_TEST
-                      ? op_for(size, 0x85)
-                      : op_for(size, digit << 3 | (reg_is_target ? 3 : 1));
+                      ? lower_op(size, 0x85)
+                      : lower_op(size, digit << 3 | (reg_is_target ? 3 : 1));
     if (digit == DIGIT_ADC || digit == DIGIT_SBB)
         lower_restore_flags(l);
     emit_op(l->e, size, op, reg, rm, size, 0);
@@ -104,9 +59,9 @@ static void alu_immediate(struct lower *l, unsigned digit, struct rm rm)
     if (digit == DIGIT_ADC || digit == DIGIT_SBB)
         lower_restore_flags(l);
     if (digit == DIGIT_TEST) {
-        emit_op(l->e, size, op_for(size, 0xf7), 0, rm, size,
-                immediate_bytes(size));
-        emit_immediate(l->e, size, l->i->imm);
+        emit_op(l->e, size, lower_op(size, 0xf7), 0, rm, size,
+                lower_immediate_bytes(size));
+        lower_immediate(l->e, size, l->i->imm);
     } else {
         emit_alu_ri(l->e, size, digit, rm,
                     size == 2 ? (int16_t)l->i->imm : (int32_t)l->i->imm);
@@ -116,10 +71,10 @@ static void alu_immediate(struct lower *l, unsigned digit, struct rm rm)
 static bool alu_registers(struct lower *l, unsigned digit, bool writes)
 {
     unsigned a, b;
-    if (!first_general(l->i, &a))
+    if (!lower_first(l->i, &a))
         return false;
     if (l->i->form == FORM_RR) {
-        if (!second_general(l->i, &b))
+        if (!lower_second(l->i, &b))
             return false;
         unsigned ha = lower_get(l, a, H_SCRATCH_C);
         unsigned hb = lower_get(l, b, H_SCRATCH_B);
@@ -139,18 +94,18 @@ static bool alu_memory(struct lower *l, unsigned digit, bool writes)
 {
     const struct insn *i = l->i;
     unsigned g = 0;
-    if ((i->form == FORM_RM && !first_general(i, &g)) ||
-        (i->form == FORM_MR && !second_general(i, &g)))
+    if ((i->form == FORM_RM && !lower_first(i, &g)) ||
+        (i->form == FORM_MR && !lower_second(i, &g)))
         return false;
     bool to_memory = writes && i->form != FORM_RM;
-    if (!lower_address(l, i->size, to_memory))
+    if (!lower_operand(l, i->size, to_memory))
         return false;
     if (i->form == FORM_MI) {
-        alu_immediate(l, digit, rm_base(H_SCRATCH_A, 0));
+        alu_immediate(l, digit, l->mem);
         return true;
     }
     unsigned h = lower_get(l, g, H_SCRATCH_C);
-    alu_operation(l, digit, h, rm_base(H_SCRATCH_A, 0), i->form == FORM_RM);
+    alu_operation(l, digit, h, l->mem, i->form == FORM_RM);
     if (i->form == FORM_RM && writes)
         lower_put(l, g, h);
     return true;
@@ -196,19 +151,19 @@ static bool lower_unary(struct lower *l)
     }
     unsigned size = l->i->size;
     if (l->i->form == FORM_M) {
-        if (!lower_address(l, size, true))
+        if (!lower_operand(l, size, true))
             return false;
         if (op == 0xff)
             lower_restore_flags(l); /* CF stays */
-        emit_op(l->e, size, op_for(size, op), digit, rm_base(H_SCRATCH_A, 0),
+        emit_op(l->e, size, lower_op(size, op), digit, l->mem,
                 size, 0);
     } else {
-        if (!first_general(l->i, &g))
+        if (!lower_first(l->i, &g))
             return false;
         unsigned h = lower_get(l, g, H_SCRATCH_C);
         if (op == 0xff)
             lower_restore_flags(l);
-        emit_op(l->e, size, op_for(size, op), digit, rm_reg(h), size, 0);
+        emit_op(l->e, size, lower_op(size, op), digit, rm_reg(h), size, 0);
         lower_put(l, g, h);
     }
     if (digit != 2)
@@ -221,11 +176,11 @@ static bool lower_unary(struct lower *l)
 static bool mov_from_memory(struct lower *l)
 {
     unsigned g, size = l->i->size;
-    if (!first_general(l->i, &g) || !lower_address(l, size, false))
+    if (!lower_first(l->i, &g) || !lower_operand(l, size, false))
         return false;
     unsigned h = size < 4 ? lower_get(l, g, H_SCRATCH_C)
                           : lower_target(l, g, H_SCRATCH_C);
-    emit_load(l->e, size, h, rm_base(H_SCRATCH_A, 0));
+    emit_load(l->e, size, h, l->mem);
     lower_put(l, g, h);
     return true;
 }
@@ -233,17 +188,17 @@ static bool mov_from_memory(struct lower *l)
 static bool mov_to_memory(struct lower *l)
 {
     unsigned g = 0, size = l->i->size;
-    if (l->i->form == FORM_MR && !second_general(l->i, &g))
+    if (l->i->form == FORM_MR && !lower_second(l->i, &g))
         return false;
-    if (!lower_address(l, size, true))
+    if (!lower_operand(l, size, true))
         return false;
     if (l->i->form == FORM_MR) {
-        emit_store(l->e, size, rm_base(H_SCRATCH_A, 0),
+        emit_store(l->e, size, l->mem,
                    lower_get(l, g, H_SCRATCH_C));
     } else {
-        emit_op(l->e, size, op_for(size, 0xc7), 0, rm_base(H_SCRATCH_A, 0),
-                size, immediate_bytes(size));
-        emit_immediate(l->e, size, l->i->imm);
+        emit_op(l->e, size, lower_op(size, 0xc7), 0, l->mem,
+                size, lower_immediate_bytes(size));
+        lower_immediate(l->e, size, l->i->imm);
     }
     return true;
 }
@@ -251,7 +206,7 @@ static bool mov_to_memory(struct lower *l)
 static bool mov_register(struct lower *l)
 {
     unsigned a, b, size = l->i->size;
-    if (!first_general(l->i, &a))
+    if (!lower_first(l->i, &a))
         return false;
     if (l->i->form == FORM_RI) {
         unsigned h = size < 4 ? lower_get(l, a, H_SCRATCH_C)
@@ -259,13 +214,13 @@ static bool mov_register(struct lower *l)
         if (size >= 4) {
             emit_mov_ri(l->e, h, size == 4 ? (uint32_t)l->i->imm : l->i->imm);
         } else {
-            emit_op(l->e, size, op_for(size, 0xc7), 0, rm_reg(h), size, size);
-            emit_immediate(l->e, size, l->i->imm);
+            emit_op(l->e, size, lower_op(size, 0xc7), 0, rm_reg(h), size, size);
+            lower_immediate(l->e, size, l->i->imm);
         }
         lower_put(l, a, h);
         return true;
     }
-    if (!second_general(l->i, &b))
+    if (!lower_second(l->i, &b))
         return false;
     unsigned ha = size < 4 ? lower_get(l, a, H_SCRATCH_C)
                            : lower_target(l, a, H_SCRATCH_C);
@@ -305,15 +260,15 @@ static bool lower_widen(struct lower *l)
         op = 0x63;
     else
         return false;
-    if (!first_general(i, &a) ||
-        (i->form == FORM_RR && !second_general(i, &b)))
+    if (!lower_first(i, &a) ||
+        (i->form == FORM_RR && !lower_second(i, &b)))
         return false;
-    if (i->form == FORM_RM && !lower_address(l, i->size1, false))
+    if (i->form == FORM_RM && !lower_operand(l, i->size1, false))
         return false;
     unsigned h = i->size < 4 ? lower_get(l, a, H_SCRATCH_C)
                              : lower_target(l, a, H_SCRATCH_C);
     struct rm from = i->form == FORM_RM
-                         ? rm_base(H_SCRATCH_A, 0)
+                         ? l->mem
                          : rm_reg(lower_get(l, b, H_SCRATCH_B));
     emit_op(l->e, i->size, op, h, from, i->size1, 0);
     lower_put(l, a, h);
@@ -323,7 +278,7 @@ static bool lower_widen(struct lower *l)
 static bool lower_lea(struct lower *l)
 {
     unsigned g;
-    if (l->i->mnemonic != ZYDIS_MNEMONIC_LEA || !first_general(l->i, &g) ||
+    if (l->i->mnemonic != ZYDIS_MNEMONIC_LEA || !lower_first(l->i, &g) ||
         !lower_can_address(l))
         return false;
     lower_effective(l);
@@ -341,7 +296,7 @@ static bool lower_xchg(struct lower *l)
     if (i->mnemonic != ZYDIS_MNEMONIC_XCHG)
         return false;
     if (i->form == FORM_RR) {
-        if (!first_general(i, &a) || !second_general(i, &b) || i->size < 4)
+        if (!lower_first(i, &a) || !lower_second(i, &b) || i->size < 4)
             return false;
         unsigned ha = lower_get(l, a, H_SCRATCH_C);
         unsigned hb = lower_get(l, b, H_SCRATCH_B);
@@ -352,12 +307,12 @@ static bool lower_xchg(struct lower *l)
         lower_put(l, b, hb);
         return true;
     }
-    if (!(i->form == FORM_RM ? first_general(i, &a) : second_general(i, &a)) ||
-        !lower_address(l, i->size, true))
+    if (!(i->form == FORM_RM ? lower_first(i, &a) : lower_second(i, &a)) ||
+        !lower_operand(l, i->size, true))
         return false;
     unsigned h = lower_get(l, a, H_SCRATCH_C);
-    emit_load(l->e, i->size, H_SCRATCH_B, rm_base(H_SCRATCH_A, 0));
-    emit_store(l->e, i->size, rm_base(H_SCRATCH_A, 0), h);
+    emit_load(l->e, i->size, H_SCRATCH_B, l->mem);
+    emit_store(l->e, i->size, l->mem, h);
     emit_mov_rr(l->e, i->size, h, H_SCRATCH_B);
     lower_put(l, a, h);
     return true;
@@ -435,7 +390,7 @@ static bool lower_shift(struct lower *l)
     bool by_cl = i->form == FORM_RR || i->form == FORM_MR;
     bool is_memory = i->form == FORM_MR || i->form == FORM_MI;
     unsigned count = (unsigned)i->imm & (size == 8 ? 63 : 31);
-    if (!is_memory && !first_general(i, &g))
+    if (!is_memory && !lower_first(i, &g))
         return false;
     if (!by_cl && count == 0)
         return false; /* changes nothing: rare enough for the handler */
@@ -454,63 +409,13 @@ static bool lower_shift(struct lower *l)
      * keep OF in rotates by an immediate count, but not in those by CL. */
     if (by_cl || is_rotate) {
         lower_restore_flags(l);
-        emit_op(l->e, size, op_for(size, 0xd3), (unsigned)digit, rm, size, 0);
+        emit_op(l->e, size, lower_op(size, 0xd3), (unsigned)digit, rm, size, 0);
     } else {
-        emit_op(l->e, size, op_for(size, 0xc1), (unsigned)digit, rm, size, 1);
+        emit_op(l->e, size, lower_op(size, 0xc1), (unsigned)digit, rm, size, 1);
         emit_u8(l->e, count);
     }
     if (!is_memory)
         lower_put(l, g, h);
-    lower_flags_written(l, FIX_NONE);
-    return true;
-}
-
-/* ---- multiplication ------------------------------------------------------------------------ */
-
-static bool lower_imul(struct lower *l)
-{
-    const struct insn *i = l->i;
-    unsigned a, b = 0, size = i->size;
-    if (i->mnemonic != ZYDIS_MNEMONIC_IMUL || !l->j->host.multiplies ||
-        (i->form != FORM_RR && i->form != FORM_RM) || size < 4 ||
-        !first_general(i, &a) || (i->form == FORM_RR && !second_general(i, &b)))
-        return false;
-    if (i->form == FORM_RM && !lower_address(l, size, false))
-        return false;
-    struct rm from = i->form == FORM_RM
-                         ? rm_base(H_SCRATCH_A, 0)
-                         : rm_reg(lower_get(l, b, H_SCRATCH_B));
-    unsigned h = i->has_third ? lower_target(l, a, H_SCRATCH_C)
-                              : lower_get(l, a, H_SCRATCH_C);
-    emit_op(l->e, size, i->has_third ? 0x69 : 0x0faf, h, from, size,
-            i->has_third ? 4 : 0);
-    if (i->has_third)
-        emit_u32(l->e, (uint32_t)i->imm);
-    lower_put(l, a, h);
-    lower_flags_written(l, FIX_NONE);
-    return true;
-}
-
-/* MUL and one-operand IMUL: through the host's rAX and rDX. */
-static bool lower_mul(struct lower *l)
-{
-    const struct insn *i = l->i;
-    unsigned g = 0, size = i->size;
-    bool is_signed = i->mnemonic == ZYDIS_MNEMONIC_IMUL;
-    if ((!is_signed && i->mnemonic != ZYDIS_MNEMONIC_MUL) || size < 4 ||
-        !l->j->host.multiplies || (i->form != FORM_R && i->form != FORM_M))
-        return false;
-    if (i->form == FORM_R && !first_general(i, &g))
-        return false;
-    if (i->form == FORM_M && !lower_address(l, size, false))
-        return false;
-    struct rm from = i->form == FORM_M
-                         ? rm_base(H_SCRATCH_A, 0)
-                         : rm_reg(lower_get(l, g, H_SCRATCH_C));
-    emit_mov_rr(l->e, size, H_RAX, jit_host_of[REG_RAX]);
-    emit_op(l->e, size, 0xf7, is_signed ? 5 : 4, from, size, 0);
-    emit_mov_rr(l->e, size, jit_host_of[REG_RAX], H_RAX);
-    emit_mov_rr(l->e, size, jit_host_of[REG_RDX], H_RDX);
     lower_flags_written(l, FIX_NONE);
     return true;
 }
@@ -521,13 +426,13 @@ static bool lower_setcc(struct lower *l, unsigned code)
 {
     unsigned g;
     if (l->i->form == FORM_M) {
-        if (!lower_address(l, 1, true))
+        if (!lower_operand(l, 1, true))
             return false;
         lower_restore_flags(l);
-        emit_op(l->e, 1, 0x0f90 | code, 0, rm_base(H_SCRATCH_A, 0), 1, 0);
+        emit_op(l->e, 1, 0x0f90 | code, 0, l->mem, 1, 0);
         return true;
     }
-    if (!first_general(l->i, &g))
+    if (!lower_first(l->i, &g))
         return false;
     unsigned h = lower_get(l, g, H_SCRATCH_C);
     lower_restore_flags(l);
@@ -540,12 +445,12 @@ static bool lower_cmov(struct lower *l, unsigned code)
 {
     const struct insn *i = l->i;
     unsigned a, b = 0;
-    if (!first_general(i, &a) || (i->form == FORM_RR && !second_general(i, &b)))
+    if (!lower_first(i, &a) || (i->form == FORM_RR && !lower_second(i, &b)))
         return false;
-    if (i->form == FORM_RM && !lower_address(l, i->size, false))
+    if (i->form == FORM_RM && !lower_operand(l, i->size, false))
         return false;
     struct rm from = i->form == FORM_RM
-                         ? rm_base(H_SCRATCH_A, 0)
+                         ? l->mem
                          : rm_reg(lower_get(l, b, H_SCRATCH_B));
     unsigned h = lower_get(l, a, H_SCRATCH_C);
     lower_restore_flags(l);
@@ -580,62 +485,12 @@ static bool lower_conditional(struct lower *l)
     return false;
 }
 
-/* BT r, r/imm: CF alone changes. */
-static bool lower_bt(struct lower *l)
-{
-    static const struct {
-        uint16_t mnemonic;
-        uint8_t digit;
-        uint16_t op;
-    } rows[] = {{ZYDIS_MNEMONIC_BT, 4, 0x0fa3},
-                {ZYDIS_MNEMONIC_BTS, 5, 0x0fab},
-                {ZYDIS_MNEMONIC_BTR, 6, 0x0fb3},
-                {ZYDIS_MNEMONIC_BTC, 7, 0x0fbb}};
-    unsigned a, b = 0, row = 0;
-    while (row < 4 && rows[row].mnemonic != l->i->mnemonic)
-        row++;
-    if (row == 4 || !l->j->host.bit_tests ||
-        (l->i->form != FORM_RR && l->i->form != FORM_RI) ||
-        !first_general(l->i, &a) ||
-        (l->i->form == FORM_RR && !second_general(l->i, &b)))
-        return false;
-    unsigned h = lower_get(l, a, H_SCRATCH_C);
-    unsigned hb = l->i->form == FORM_RR ? lower_get(l, b, H_SCRATCH_B) : 0;
-    lower_restore_flags(l);
-    if (l->i->form == FORM_RR) {
-        emit_op(l->e, l->i->size, rows[row].op, hb, rm_reg(h), l->i->size, 0);
-    } else {
-        emit_op(l->e, l->i->size, 0x0fba, rows[row].digit, rm_reg(h),
-                l->i->size, 1);
-        emit_u8(l->e, (unsigned)l->i->imm & 0xff);
-    }
-    if (row != 0)
-        lower_put(l, a, h);
-    lower_flags_written(l, FIX_NONE);
-    return true;
-}
-
 /* ---- stack ---------------------------------------------------------------------------------- */
 
 void lower_move_sp(struct lower *l, int32_t by)
 {
     unsigned sp = jit_host_of[REG_RSP];
     emit_op(l->e, l->is64 ? 8 : 4, 0x8d, sp, rm_base(sp, by), 8, 0);
-}
-
-void lower_push_address(struct lower *l, unsigned bytes)
-{
-    lower_save_flags(l);
-    emit_op(l->e, l->is64 ? 8 : 4, 0x8d, H_SCRATCH_A,
-            rm_base(jit_host_of[REG_RSP], -(int32_t)bytes), 8, 0);
-    lower_translate(l, bytes, true);
-}
-
-void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
-{
-    lower_save_flags(l);
-    emit_mov_rr(l->e, l->is64 ? 8 : 4, H_SCRATCH_A, from);
-    lower_translate(l, bytes, false);
 }
 
 static bool lower_push(struct lower *l)
@@ -647,10 +502,10 @@ static bool lower_push(struct lower *l)
         return false;
     lower_push_address(l, n);
     if (i->form == FORM_R) {
-        emit_store(l->e, n, rm_base(H_SCRATCH_A, 0),
+        emit_store(l->e, n, l->mem,
                    lower_get(l, i->dst, H_SCRATCH_C));
     } else {
-        emit_op(l->e, n, 0xc7, 0, rm_base(H_SCRATCH_A, 0), n, 4);
+        emit_op(l->e, n, 0xc7, 0, l->mem, n, 4);
         emit_u32(l->e, (uint32_t)i->imm);
     }
     lower_move_sp(l, -(int32_t)n);
@@ -664,8 +519,8 @@ static bool lower_pop(struct lower *l)
     if (i->mnemonic != ZYDIS_MNEMONIC_POP || n != (l->is64 ? 8u : 4u) ||
         i->form != FORM_R || (i->classes & 15) == REG_CLASS_SEGMENT)
         return false;
-    lower_pop_address(l, n, jit_host_of[REG_RSP]);
-    emit_load(l->e, n, H_SCRATCH_B, rm_base(H_SCRATCH_A, 0));
+    lower_pop_address(l, n, REG_RSP);
+    emit_load(l->e, n, H_SCRATCH_B, l->mem);
     lower_move_sp(l, (int32_t)n);
     unsigned h = lower_target(l, i->dst, H_SCRATCH_C);
     emit_mov_rr(l->e, n, h, H_SCRATCH_B);
@@ -678,25 +533,20 @@ static bool lower_leave_frame(struct lower *l)
     unsigned n = l->i->opsize, bp = jit_host_of[REG_RBP];
     if (l->i->mnemonic != ZYDIS_MNEMONIC_LEAVE || n != (l->is64 ? 8u : 4u))
         return false;
-    lower_pop_address(l, n, bp);
+    lower_pop_address(l, n, REG_RBP);
     emit_op(l->e, l->is64 ? 8 : 4, 0x8d, jit_host_of[REG_RSP],
             rm_base(bp, (int32_t)n), 8, 0);
-    emit_load(l->e, n, bp, rm_base(H_SCRATCH_A, 0));
+    emit_load(l->e, n, bp, l->mem);
     return true;
-}
-
-static bool lower_nop(struct lower *l)
-{
-    return l->i->mnemonic == ZYDIS_MNEMONIC_NOP;
 }
 
 bool lower_int(struct lower *l)
 {
     static rule_fn *const rules[] = {
-        lower_mov,   lower_alu,    lower_lea,   lower_widen, lower_shift,
-        lower_unary, lower_push,   lower_pop,   lower_imul,  lower_conditional,
-        lower_bt,    lower_extend, lower_xchg,  lower_bswap, lower_mul,
-        lower_leave_frame, lower_nop};
+        lower_mov,    lower_alu,   lower_lea,  lower_widen,
+        lower_shift,  lower_unary, lower_push, lower_pop,
+        lower_conditional, lower_extend, lower_xchg, lower_bswap,
+        lower_leave_frame};
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
         if (rules[n](l))
             return true;

@@ -20,8 +20,7 @@ enum shape {
     SHAPE_STORE_MXCSR,
     SHAPE_STORE_GENERAL, /* memory, general */
     SHAPE_COUNT,         /* POPCNT */
-    SHAPE_CRC,           /* CRC32 */
-    SHAPE_HINT           /* nothing happens */
+    SHAPE_CRC            /* CRC32 */
 };
 
 enum {
@@ -81,19 +80,30 @@ static void emit_immediate(struct lower *l, const struct row *row)
         emit_u8(l->e, l->i->imm & row->imm);
 }
 
-/* The memory operand as the host addresses it. A page has the same offset on
- * both sides: alignment can be checked on the host's address. */
+/* A page has the same offset on both sides, so the low bits of l->mem are those
+ * of its base and displacement. */
+static void check_aligned(struct lower *l)
+{
+    unsigned reg = l->mem.reg;
+    lower_save_flags(l);
+    if (l->mem.disp & 15) {
+        emit_op(l->e, 4, 0x8d, H_SCRATCH_B, rm_base(reg, l->mem.disp), 8, 0);
+        reg = H_SCRATCH_B;
+    }
+    emit_op(l->e, 1, 0xf6, 0, rm_reg(reg), 1, 1); /* test */
+    emit_u8(l->e, 15);
+    lower_cold(l, emit_jump(l->e, 5));
+    lower_flags_clobbered(l);
+}
+
+/* The memory operand as the host addresses it. */
 static struct rm memory(struct lower *l, const struct row *row, bool write)
 {
     unsigned bytes = memory_bytes(l, row);
-    (void)lower_address(l, bytes, write);
-    if (bytes == 16 && !(row->bytes & LOOSE)) {
-        emit_u8(l->e, 0xf6); /* test cl, 15 */
-        emit_u8(l->e, 0xc1);
-        emit_u8(l->e, 15);
-        lower_cold(l, emit_jump(l->e, 5));
-    }
-    return rm_base(H_SCRATCH_A, 0);
+    (void)lower_operand(l, bytes, write);
+    if (bytes == 16 && !(row->bytes & LOOSE))
+        check_aligned(l);
+    return l->mem;
 }
 
 static void need_vector(struct lower *l)
@@ -191,8 +201,8 @@ static bool from_general(struct lower *l, const struct row *row)
         return false;
     need_vector(l);
     if (is_memory)
-        (void)lower_address(l, bytes, false);
-    struct rm rm = is_memory ? rm_base(H_SCRATCH_A, 0)
+        (void)lower_operand(l, bytes, false);
+    struct rm rm = is_memory ? l->mem
                              : rm_reg(lower_get(l, i->src, H_SCRATCH_B));
     emit_vector(l, row, bytes == 8 ? 8 : 4, row->op, i->dst, rm, row->imm != 0);
     emit_immediate(l, row);
@@ -266,10 +276,12 @@ static bool load_mxcsr(struct lower *l, const struct row *row)
         return false;
     lower_need(l, UNIT_SIMD);
     struct rm rm = memory(l, row, false);
+    lower_save_flags(l);
     emit_load(e, 4, H_SCRATCH_B, rm);
     emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), ~0xe07f); /* and */
     emit_alu_ri(e, 4, 7, rm_reg(H_SCRATCH_B), MXCSR_MASKS);
     lower_cold(l, emit_jump(e, 5));
+    lower_flags_clobbered(l);
     emit_op(e, 4, row->op, row->extra, rm, 4, 0);
     return true;
 }
@@ -286,9 +298,9 @@ static bool store_mxcsr(struct lower *l, const struct row *row)
 static bool store_general(struct lower *l)
 {
     const struct insn *i = l->i;
-    if (i->form != FORM_MR || !lower_address(l, i->size, true))
+    if (i->form != FORM_MR || !lower_operand(l, i->size, true))
         return false;
-    emit_store(l->e, i->size, rm_base(H_SCRATCH_A, 0),
+    emit_store(l->e, i->size, l->mem,
                lower_get(l, i->src, H_SCRATCH_B));
     return true;
 }
@@ -301,9 +313,9 @@ static bool general(struct lower *l, const struct row *row, unsigned size,
     bool is_memory = i->form == FORM_RM, is_byte = i->size1 == 1;
     if (!is_general(i, 0) || (!is_memory && i->form != FORM_RR) ||
         (!is_memory && is_byte && (i->src & 7)) ||
-        (is_memory && !lower_address(l, i->size1, false)))
+        (is_memory && !lower_operand(l, i->size1, false)))
         return false;
-    struct rm rm = rm_base(H_SCRATCH_A, 0);
+    struct rm rm = l->mem;
     if (!is_memory)
         rm = rm_reg(
             lower_get(l, is_byte ? i->src >> 3 : i->src, H_SCRATCH_B));
@@ -349,7 +361,7 @@ static bool lower_row(struct lower *l, const struct row *row)
         return general(l, row, l->i->size1 == 1 ? 4 : l->i->size1,
                        row->op - (l->i->size1 == 1));
     default:
-        return row->shape == SHAPE_HINT;
+        return false;
     }
 }
 

@@ -86,14 +86,16 @@ static void note_operand(struct lower *l)
     emit_u8(l->e, l->i->seg);
 }
 
-/* The operand is in memory at [H_SCRATCH_A]; a control word that unmasks an
- * exception is the handler's. */
+/* The operand is l->mem; a control word that unmasks an exception is the
+ * handler's. */
 static void check_control_word(struct lower *l)
 {
-    emit_op(l->e, 4, 0x0fb7, H_SCRATCH_B, rm_base(H_SCRATCH_A, 0), 2, 0);
+    lower_save_flags(l);
+    emit_op(l->e, 4, 0x0fb7, H_SCRATCH_B, l->mem, 2, 0); /* movzx */
     emit_alu_ri(l->e, 4, 4, rm_reg(H_SCRATCH_B), X87_MASKS);
     emit_alu_ri(l->e, 4, 7, rm_reg(H_SCRATCH_B), X87_MASKS);
     lower_cold(l, emit_jump(l->e, 5));
+    lower_flags_clobbered(l);
 }
 
 static bool memory_form(struct lower *l, const struct row *row)
@@ -102,10 +104,10 @@ static bool memory_form(struct lower *l, const struct row *row)
     if (!op || !lower_can_address(l))
         return false;
     lower_need(l, UNIT_X87);
-    (void)lower_address(l, bytes, row->flags & STORES);
+    (void)lower_operand(l, bytes, row->flags & STORES);
     if (l->i->mnemonic == ZYDIS_MNEMONIC_FLDCW)
         check_control_word(l);
-    emit_op(l->e, 4, op >> 8, op >> 3 & 7, rm_base(H_SCRATCH_A, 0), 8, 0);
+    emit_op(l->e, 4, op >> 8, op >> 3 & 7, l->mem, 8, 0);
     if (row->flags & CONTROL)
         return true;
     note_operand(l);

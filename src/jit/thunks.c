@@ -153,5 +153,8 @@ bool jit_make_thunks(struct jit *j)
     make_interpret(j, &e, epilogue);
     j->first = ((size_t)(e.at - j->rw) + 63) & ~(size_t)63;
     j->used = j->first;
+    /* Most of a block is code for what rarely happens. */
+    j->cold_first = j->first + (j->bytes - j->first) / 3;
+    j->cold_used = j->cold_first;
     return !e.full;
 }
