@@ -18,6 +18,7 @@ void trace_chunk_fini(struct trace_chunk *c)
     free(c->runs.at);
     free(c->jumps.at);
     free(c->spaces.at);
+    free(c->entries.at);
     free(c->accesses.at);
     free(c->devices.at);
     free(c->events.at);
@@ -29,9 +30,11 @@ void trace_chunk_fini(struct trace_chunk *c)
 void trace_chunk_reset(struct trace_chunk *c)
 {
     c->first_tick = UINT64_MAX;
+    c->next_rip = 0;
     c->rows = 0;
     c->failed = false;
     c->runs.count = c->jumps.count = c->spaces.count = 0;
+    c->entries.count = 0;
     c->accesses.count = c->devices.count = c->events.count = 0;
     c->masks.count = c->values.count = 0;
 }

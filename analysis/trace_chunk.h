@@ -44,6 +44,13 @@ struct trace_space {
     uint64_t cr3;
 };
 
+/* Interrupts and exceptions were delivered in front of a run: where execution
+ * would have gone on. */
+struct trace_entry {
+    uint32_t run;
+    uint64_t rip;
+};
+
 enum {
     TRACE_WRITE = 1,
     TRACE_SYSTEM = 2, /* to a table or an inner stack, whatever the CPL */
@@ -85,11 +92,13 @@ enum { TRACE_REGISTERS = 17 }; /* RAX.. R15 and RFLAGS */
 
 struct trace_chunk {
     uint64_t first_tick; /* of the first row; UINT64_MAX: no rows */
+    uint64_t next_rip;   /* of the first row of the next chunk; 0: not known */
     uint32_t rows;
     bool failed; /* out of memory */
     TRACE_LIST(struct trace_run) runs;
     TRACE_LIST(struct trace_jump) jumps;
     TRACE_LIST(struct trace_space) spaces;
+    TRACE_LIST(struct trace_entry) entries;
     TRACE_LIST(struct trace_access) accesses;
     TRACE_LIST(struct trace_device) devices;
     TRACE_LIST(struct trace_event) events;

@@ -1,5 +1,5 @@
 /* The flow column: which block follows. Streams: counts and the first tick;
- * the chunk's blocks; symbols; irregular runs; jumps; spaces. */
+ * the chunk's blocks; symbols; irregular runs; jumps and entries; spaces. */
 #include "analysis/trace_code_internal.h"
 
 #include <string.h>
@@ -94,6 +94,15 @@ static void put_changes(struct trace_coder *t, const struct trace_chunk *c)
         tick = j->tick;
     }
     run = 0;
+    uint64_t rip = 0;
+    for (size_t i = 0; i < c->entries.count; i++) {
+        const struct trace_entry *e = &c->entries.at[i];
+        trace_put(&t->stream[JUMPS], e->run - run);
+        trace_put(&t->stream[JUMPS], trace_zigzag(e->rip - rip));
+        run = e->run;
+        rip = e->rip;
+    }
+    run = 0;
     for (size_t i = 0; i < c->spaces.count; i++) {
         const struct trace_space *s = &c->spaces.at[i];
         trace_put(&t->stream[SPACES], s->run - run);
@@ -119,10 +128,12 @@ bool code_flow_out(struct trace_coder *t, const struct trace_chunk *c,
         before = t->locals.at[i];
     }
     trace_put(&t->stream[COUNTS], c->first_tick);
+    trace_put(&t->stream[COUNTS], c->next_rip);
     trace_put(&t->stream[COUNTS], c->rows);
     trace_put(&t->stream[COUNTS], c->runs.count);
     trace_put(&t->stream[COUNTS], t->locals.count);
     trace_put(&t->stream[COUNTS], c->jumps.count);
+    trace_put(&t->stream[COUNTS], c->entries.count);
     trace_put(&t->stream[COUNTS], c->spaces.count);
     return true;
 }
@@ -236,6 +247,22 @@ static bool get_jumps(struct trace_coder *t, struct trace_chunk *c,
     return true;
 }
 
+static bool get_entries(struct trace_coder *t, struct trace_chunk *c,
+                        uint64_t count)
+{
+    struct trace_entry e = {0, 0};
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t by = trace_get(&t->in[JUMPS]);
+        e.rip += trace_unzigzag(trace_get(&t->in[JUMPS]));
+        if (t->in[JUMPS].failed || (i && by == 0) ||
+            by >= c->runs.count - e.run)
+            return false;
+        e.run += (uint32_t)by;
+        TRACE_ADD(c, entries, e);
+    }
+    return true;
+}
+
 static bool get_spaces(struct trace_coder *t, struct trace_chunk *c,
                        uint64_t count)
 {
@@ -260,8 +287,10 @@ bool code_flow_in(struct trace_coder *t, const struct trace_blocks *b,
     uint32_t before[2] = {NO_BLOCK, NO_BLOCK};
     bool is_end = false;
     c->first_tick = trace_get(in);
+    c->next_rip = trace_get(in);
     uint64_t rows = trace_get(in), runs = trace_get(in), locals = trace_get(in);
-    uint64_t jumps = trace_get(in), spaces = trace_get(in);
+    uint64_t jumps = trace_get(in), entries = trace_get(in);
+    uint64_t spaces = trace_get(in);
     if (in->failed || runs > CODE_RUNS_MAX || !get_blocks(t, b, locals))
         return false;
     forget(t);
@@ -269,5 +298,5 @@ bool code_flow_in(struct trace_coder *t, const struct trace_blocks *b,
         if (!get_symbol(t, b, c, before, runs, &is_end))
             return false;
     return c->rows == rows && get_jumps(t, c, jumps) &&
-           get_spaces(t, c, spaces);
+           get_entries(t, c, entries) && get_spaces(t, c, spaces);
 }

@@ -31,9 +31,12 @@ struct maker {
     uint64_t row_tick; /* of the run's first row */
     uint32_t row;      /* of the run's first row */
     bool is_inside;    /* between begin and end */
+    bool has_events;   /* they are wanted */
     uint64_t cr3;
     uint8_t cpl;
     bool has_space; /* the two above are told */
+    bool is_interrupted; /* since the last row */
+    uint64_t interrupted; /* where */
     uint64_t regs[TRACE_REGISTERS];
 };
 
@@ -137,8 +140,10 @@ static void begin(void *context, struct block_code *b, unsigned first,
 {
     struct maker *k = context;
     const struct cpu *c = k->cpu;
-    if (is_full(k))
+    if (is_full(k)) {
+        k->c->next_rip = k->is_interrupted ? k->interrupted : linear;
         hand_over(k);
+    }
     uint32_t id = first ? k->last_block : b->trace_id;
     if (first == 0 && (id == 0 || k->blocks.block[id].linear != linear))
         id = find_block(k, b, linear);
@@ -150,6 +155,11 @@ static void begin(void *context, struct block_code *b, unsigned first,
                   (struct trace_jump){(uint32_t)k->c->runs.count, c->tick});
     if (!k->has_space || k->cr3 != c->cr3 || k->cpl != c->cpl)
         tell_space(k);
+    if (k->is_interrupted)
+        TRACE_ADD(k->c, entries,
+                  (struct trace_entry){(uint32_t)k->c->runs.count,
+                                       k->interrupted});
+    k->is_interrupted = false;
     TRACE_ADD(k->c, runs,
               (struct trace_run){id, (uint16_t)first, 0,
                                  is_rest ? TRACE_REST : 0});
@@ -254,6 +264,12 @@ static void note(void *context, const struct cpu_note *n)
 {
     struct maker *k = context;
     const struct cpu *c = k->cpu;
+    if (!k->is_inside && !k->is_interrupted) {
+        k->is_interrupted = true;
+        k->interrupted = machine_running_insn(k->machine);
+    }
+    if (!k->has_events)
+        return;
     struct trace_event e = {.tick = c->tick,
                             .rip = machine_running_insn(k->machine),
                             .cr3 = c->cr3,
@@ -301,7 +317,8 @@ static bool start(struct maker *k, struct store *s, struct machine *m,
         o.io = io;
         o.mmio = mmio;
     }
-    if (wish->what & TRACE_EVENTS)
+    k->has_events = wish->what & TRACE_EVENTS;
+    if (k->has_events || o.tracer)
         o.note = note;
     machine_observe(m, &o);
     return true;
@@ -345,6 +362,8 @@ static bool run(struct replayer *rp, uint64_t to, struct error *err)
 static bool go_to(struct replayer *rp, struct machine *m, uint64_t tick,
                   struct error *err)
 {
+    if (machine_tick(m) == tick)
+        return true;
     if (!replayer_seek(rp, tick, err) || !run(rp, tick, err))
         return false;
     return machine_tick(m) == tick ||
@@ -383,8 +402,14 @@ static bool gather(struct replayer *rp, struct machine *m,
         return error_set(err, ERR_NOMEM, "no memory for a trace");
     bool ok = start(k, s, m, wish, head, err) && run(rp, wish->to, err);
     machine_observe(m, NULL);
-    if (k->packer && k->job && ok)
+    if (k->packer && k->job && ok) {
+        const struct cpu *c = k->cpu;
+        k->c->next_rip = k->is_interrupted
+                             ? k->interrupted
+                             : (c->r[REG_RIP] + c->ea_base[SEG_CS]) &
+                                   c->linear_mask;
         hand_over(k);
+    }
     if (k->packer) {
         struct error packing;
         bool packed =
@@ -413,17 +438,9 @@ bool trace_make(struct replayer *rp, struct machine *m,
     (void)snprintf(head->name, sizeof head->name, "%s", wish->name);
     if (!check_wish(session, wish, err) ||
         !choose_id(s, wish->name, &head->id, err) ||
-        !go_to(rp, m, wish->from, err) ||
-        (session->sealed && !store_unseal(s, err)) || !announce(s, head, err))
+        !go_to(rp, m, wish->from, err) || !announce(s, head, err))
         return false;
-    bool ok = gather(rp, m, &full, head, err);
-    struct error sealing;
-    if (session->sealed && !store_seal(s, &sealing)) {
-        if (ok)
-            *err = sealing;
-        ok = false;
-    }
-    return ok;
+    return gather(rp, m, &full, head, err);
 }
 
 /* ---- names ------------------------------------------------------------------

@@ -20,9 +20,8 @@ struct trace_wish {
 };
 
 /* rp's session is session_open_update()'s and m is attached to it. The trace is
- * complete, or as far as machine_request_stop() let it come, and the session
- * sealed again if it was. False: err; what was committed stays, as an unfinished
- * trace. head: what was stored. */
+ * complete, or as far as machine_request_stop() let it come. False: err; what
+ * was committed stays, as an unfinished trace. head: what was stored. */
 bool trace_make(struct replayer *rp, struct machine *m,
                 const struct trace_wish *wish, struct trace_head *head,
                 struct error *err);

@@ -101,6 +101,11 @@ static bool trace(struct tracing *t, const struct cli_options *o,
     replayer_set_progress(t->replay.replayer, on_progress, t);
     progress_init(&t->progress, false, mhz, 0, 0);
     signals_install(NULL);
+    /* So that the figures are of tracing alone. */
+    if (wish.from < s->end_tick &&
+        (!replayer_seek(t->replay.replayer, wish.from, err) ||
+         replayer_run(t->replay.replayer, wish.from, err) == REPLAY_FAILED))
+        return false;
     uint64_t begun = clock_monotonic_ns();
     bool ok = trace_make(t->replay.replayer, m, &wish, &head, err);
     progress_clear(&t->progress);
