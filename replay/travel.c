@@ -220,7 +220,7 @@ static bool watch_data(struct travel *t, const struct probe *probes,
     struct probe data[PROBES_MAX];
     unsigned n = 0;
     for (unsigned i = 0; i < count; i++)
-        if (probes[i].kinds != PROBE_EXEC) {
+        if (!(probes[i].kinds & (PROBE_EXEC | PROBE_RANGE))) {
             index[n] = i;
             data[n++] = probes[i];
         }

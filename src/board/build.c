@@ -135,13 +135,20 @@ static void on_request(void *board, enum bus_request what, uint32_t value)
 static uint32_t cpu_io_read(void *context, uint16_t port, unsigned bytes)
 {
     struct machine *m = context;
-    return bus_io_read(m->bus, port, bytes);
+    const struct machine_observer *o = &m->probe.observer;
+    uint32_t value = bus_io_read(m->bus, port, bytes);
+    if (o->io)
+        o->io(o->context, port, bytes, false, value);
+    return value;
 }
 
 static void cpu_io_write(void *context, uint16_t port, uint32_t value,
                          unsigned bytes)
 {
     struct machine *m = context;
+    const struct machine_observer *o = &m->probe.observer;
+    if (o->io)
+        o->io(o->context, port, bytes, true, value);
     bus_io_write(m->bus, port, value, bytes);
 }
 

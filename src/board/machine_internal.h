@@ -45,9 +45,10 @@ struct machine_probe {
     uint64_t sleep_insns; /* retired when a sleep began; UINT64_MAX: none */
     uint64_t sleep_tick;
     struct probe_tally tally;
+    struct machine_observer observer;
     unsigned count, execs, datas;
     struct probe list[PROBES_MAX];
-    uint64_t exec[PROBES_MAX];
+    struct cpu_probe_range exec[PROBES_MAX];
     unsigned exec_index[PROBES_MAX]; /* into list */
     struct mmu_watch data[PROBES_MAX];
     unsigned data_index[PROBES_MAX];

@@ -18,7 +18,7 @@ uint64_t machine_asleep_since(const struct machine *m)
 }
 
 static void note_hit(struct machine *m, unsigned index, unsigned kind,
-                     uint64_t vaddr, unsigned bytes)
+                     uint64_t vaddr, unsigned bytes, const void *data)
 {
     struct machine_probe *p = &m->probe;
     struct probe_hit hit = {machine_place(m), index, kind, vaddr, bytes};
@@ -27,6 +27,8 @@ static void note_hit(struct machine *m, unsigned index, unsigned kind,
     if (p->tally.hits++ == 0)
         p->tally.first = hit;
     p->tally.last = hit;
+    if (p->mode == PROBE_TELL && p->observer.hit)
+        p->observer.hit(p->observer.context, &hit, data);
     if (p->mode == PROBE_STOP) {
         p->stop = true;
         cpu_attention(&m->cpu);
@@ -48,18 +50,18 @@ static bool reached(void *context, uint64_t linear)
     if (is_skipped || goes_on)
         return false;
     for (unsigned i = 0; i < p->execs; i++)
-        if (p->exec[i] == linear)
-            note_hit(m, p->exec_index[i], PROBE_EXEC, linear, 0);
+        if (linear - p->exec[i].first < p->exec[i].count)
+            note_hit(m, p->exec_index[i], PROBE_EXEC, linear, 0, NULL);
     return p->stop;
 }
 
 /* A mmu_watch_fn. */
 static void accessed(void *context, unsigned index, uint64_t vaddr,
-                     unsigned bytes, bool is_write)
+                     unsigned bytes, bool is_write, const void *data)
 {
     struct machine *m = context;
     note_hit(m, m->probe.data_index[index], is_write ? PROBE_WRITE : PROBE_READ,
-             vaddr, bytes);
+             vaddr, bytes, data);
 }
 
 static bool same_probes(const struct machine_probe *p,
@@ -80,9 +82,11 @@ static void set_list(struct machine_probe *p, const struct probe *probes,
     p->execs = p->datas = 0;
     for (unsigned i = 0; i < count; i++) {
         p->list[i] = probes[i];
-        if (probes[i].kinds == PROBE_EXEC) {
+        if (probes[i].kinds & (PROBE_EXEC | PROBE_RANGE)) {
             p->exec_index[p->execs] = i;
-            p->exec[p->execs++] = probes[i].vaddr;
+            p->exec[p->execs++] = (struct cpu_probe_range){
+                probes[i].vaddr,
+                probes[i].kinds == PROBE_EXEC ? 1 : probes[i].bytes};
             continue;
         }
         p->data_index[p->datas] = i;
@@ -122,6 +126,33 @@ void machine_probe_mode(struct machine *m, enum probe_mode mode, bool skip_here)
 const struct probe_tally *machine_probe_tally(const struct machine *m)
 {
     return &m->probe.tally;
+}
+
+void machine_observe(struct machine *m, const struct machine_observer *o)
+{
+    static const struct machine_observer nobody;
+    struct machine_probe *p = &m->probe;
+    p->observer = o ? *o : nobody;
+    m->cpu.probe.note = p->observer.note;
+    m->cpu.probe.note_context = p->observer.context;
+    phys_spy(m->phys, p->observer.store, p->observer.context);
+    phys_spy_mmio(m->phys, p->observer.mmio, p->observer.context);
+    mmu_observe(&m->cpu.mmu, p->observer.access, p->observer.context);
+    cpu_probe_trace(&m->cpu, p->observer.tracer);
+}
+
+void machine_spy(struct machine *m, uint32_t frame, bool on)
+{
+    if (on)
+        phys_flag_set(m->phys, frame, FRAME_SPIED);
+    else
+        phys_flag_clear(m->phys, frame, FRAME_SPIED);
+}
+
+uint64_t machine_running_insn(const struct machine *m)
+{
+    const struct cpu *c = &m->cpu;
+    return (c->probe.rip + c->ea_base[SEG_CS]) & c->linear_mask;
 }
 
 void machine_stop_at(struct machine *m, const struct machine_place *place)

@@ -18,14 +18,16 @@ enum {
     PROBE_EXEC = 1, /* an instruction that starts at vaddr */
     PROBE_READ = 2,
     PROBE_WRITE = 4,
+    PROBE_RANGE = 8, /* an instruction that starts in [vaddr, vaddr+bytes) */
     PROBES_MAX = 256
 };
 
 /* On linear addresses, in whatever address space. */
 struct probe {
     uint64_t vaddr;
-    uint64_t bytes; /* of data, at least 1; unused for PROBE_EXEC */
-    unsigned kinds; /* PROBE_EXEC alone, or PROBE_READ and PROBE_WRITE */
+    uint64_t bytes; /* at least 1; unused for PROBE_EXEC */
+    unsigned kinds; /* PROBE_EXEC or PROBE_RANGE alone, or PROBE_READ and
+                       PROBE_WRITE */
 };
 
 struct machine_place {
@@ -59,6 +61,7 @@ struct probe_tally {
 enum probe_mode {
     PROBE_OFF, /* hits are not looked at */
     PROBE_COUNT,
+    PROBE_TELL, /* and each one is told to the observer */
     PROBE_STOP /* machine_run() returns STOP_PROBE: in front of the instruction
                   for PROBE_EXEC, behind the access for data */
 };
@@ -72,6 +75,41 @@ void machine_set_probes(struct machine *m, const struct probe *probes,
 void machine_probe_mode(struct machine *m, enum probe_mode mode,
                         bool skip_here);
 const struct probe_tally *machine_probe_tally(const struct machine *m);
+
+/* ---- observing ---------------------------------------------------------------
+ */
+
+struct cpu_note;   /* cpu/probe.h */
+struct cpu_tracer; /* cpu/probe.h */
+
+/* What an observer hears of, each before it happens but for what is read; a
+ * call that is NULL is not wanted. The calls must change nothing; they may look
+ * at the machine, and machine_request_stop(). */
+struct machine_observer {
+    void *context; /* borrowed */
+    /* A hit in PROBE_TELL; data: the bytes read or to be written, else NULL. */
+    void (*hit)(void *context, const struct probe_hit *hit, const void *data);
+    void (*note)(void *context, const struct cpu_note *note);
+    void (*io)(void *context, uint16_t port, unsigned bytes, bool is_write,
+               uint32_t value);
+    void (*mmio)(void *context, uint64_t paddr, unsigned bytes, bool is_write,
+                 uint64_t value);
+    /* A store into a page that machine_spy() names. */
+    void (*store)(void *context, uint32_t frame, uint32_t offset,
+                  uint32_t bytes, const void *in, bool is_dma);
+    /* Every data access by linear address; slow. */
+    void (*access)(void *context, uint64_t vaddr, unsigned bytes, bool is_write,
+                   bool is_system, const void *data);
+    struct cpu_tracer *tracer; /* borrowed; slow */
+};
+/* NULL: nobody observes any more. The observer is copied. */
+void machine_observe(struct machine *m, const struct machine_observer *o);
+/* Tell of stores into this frame of memory, by whatever way they come; or no
+ * longer. Loading a state keeps it. */
+void machine_spy(struct machine *m, uint32_t frame, bool on);
+/* In an observer's call: the linear address of the instruction that runs or
+ * that is interrupted. */
+uint64_t machine_running_insn(const struct machine *m);
 
 /* Make machine_run() return STOP_PROBE in front of the first instruction at
  * `place` or behind it. Runs an instruction at a time: for the last few only.

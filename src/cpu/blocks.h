@@ -29,6 +29,7 @@ struct block_code {
     const void *refuse; /* the engine's: where code leaves instead of running */
     uint32_t hits;     /* the engine's execution count */
     uint32_t incoming; /* the engine's list of jumps linked to this block */
+    uint32_t trace_id; /* a tracer's own; 0 at first */
     struct insn insns[];
 };
 

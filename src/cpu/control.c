@@ -88,6 +88,7 @@ enum exc cpu_set_cr3(struct cpu *c, uint64_t value)
         if (e)
             return e;
     }
+    cpu_probe_note(c, &(struct cpu_note){.kind = CPU_NOTE_CR3, .value = value});
     c->cr3 = value;
     cpu_update_paging(c);
     return EXC_NONE;

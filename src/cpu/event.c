@@ -250,8 +250,24 @@ static bool has_selector_error(enum exc e)
     return e == EXC_TS || e == EXC_NP || e == EXC_SS || e == EXC_GP;
 }
 
+static void tell(struct cpu *c, const struct delivery *d)
+{
+    static const enum cpu_note_kind kinds[] = {
+        [EVENT_HARDWARE] = CPU_NOTE_INTERRUPT,
+        [EVENT_SOFT] = CPU_NOTE_SOFTWARE,
+        [EVENT_TRAP] = CPU_NOTE_SOFTWARE,
+        [EVENT_ICEBP] = CPU_NOTE_EXCEPTION,
+        [EVENT_FAULT] = CPU_NOTE_EXCEPTION};
+    const struct cpu_note note = {.kind = kinds[d->kind],
+                                  .vector = d->vector,
+                                  .has_error = d->has_error,
+                                  .error = d->error};
+    cpu_probe_note(c, &note);
+}
+
 static enum exc enter(struct cpu *c, const struct delivery *d)
 {
+    tell(c, d);
     int32_t outer = c->exc_delivering;
     c->exc_delivering = d->vector;
     enum exc e = cpu_is_real(c) ? enter_real(c, d) : enter_protected(c, d);

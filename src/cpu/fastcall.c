@@ -20,6 +20,7 @@ enum exc op_syscall(struct cpu *c, const struct insn *i)
     (void)i;
     if (!syscall_allowed(c))
         return cpu_fault(c, EXC_UD, 0);
+    cpu_probe_note(c, &(struct cpu_note){.kind = CPU_NOTE_SYSCALL});
     uint16_t cs = (uint16_t)(c->star >> 32) & 0xfffc;
     uint32_t flags = cpu_rflags(c);
     c->r[REG_RCX] = c->r[REG_RIP];
@@ -55,6 +56,7 @@ enum exc op_sysenter(struct cpu *c, const struct insn *i)
     uint16_t cs = (uint16_t)c->sysenter_cs & 0xfffc;
     if (cpu_is_real(c) || cs == 0)
         return cpu_gp0(c);
+    cpu_probe_note(c, &(struct cpu_note){.kind = CPU_NOTE_SYSCALL});
     bool is_long = cpu_is_long(c);
     uint64_t mask = is_long ? UINT64_MAX : 0xffffffff;
     c->flags &= ~(uint32_t)(FLAG_VM | FLAG_IF | FLAG_RF);

@@ -20,23 +20,47 @@ void cpu_probe_forget(struct cpu *c)
     know_wanted(&c->probe);
 }
 
+/* True: blocks do not know one of its page offsets. */
+static bool want_range(struct cpu_probe *p, const struct cpu_probe_range *r)
+{
+    bool is_new = false;
+    uint64_t count = r->count < PAGE_BYTES ? r->count : PAGE_BYTES;
+    for (uint64_t k = 0; k < count; k++) {
+        uint64_t at = r->first + k, bit = UINT64_C(1) << (at & 63);
+        p->wanted[at >> 6 & 63] |= bit;
+        is_new |= !(p->offsets[at >> 6 & 63] & bit);
+    }
+    return is_new;
+}
+
 void cpu_probe_arm(struct cpu *c, cpu_probe_fn *fn, void *context,
-                   const uint64_t *linear, unsigned count)
+                   const struct cpu_probe_range *ranges, unsigned count)
 {
     struct cpu_probe *p = &c->probe;
     bool is_new = false;
     memset(p->wanted, 0, sizeof p->wanted);
-    for (unsigned i = 0; i < count; i++) {
-        uint64_t bit = UINT64_C(1) << (linear[i] & 63);
-        p->wanted[linear[i] >> 6 & 63] |= bit;
-        is_new |= !(p->offsets[linear[i] >> 6 & 63] & bit);
-    }
+    for (unsigned i = 0; i < count; i++)
+        is_new |= want_range(p, &ranges[i]);
     p->fn = fn;
     p->context = context;
     if (!is_new)
         return;
     know_wanted(p);
     blocks_flush(c);
+}
+
+void cpu_probe_trace(struct cpu *c, struct cpu_tracer *tracer)
+{
+    if (c->probe.tracer == tracer)
+        return;
+    c->probe.tracer = tracer;
+    blocks_flush(c);
+}
+
+void cpu_probe_note(struct cpu *c, const struct cpu_note *note)
+{
+    if (c->probe.note)
+        c->probe.note(c->probe.note_context, note);
 }
 
 void cpu_probe_every(struct cpu *c, bool every)

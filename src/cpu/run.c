@@ -10,6 +10,7 @@ enum {
 
 static void raise_fault(struct cpu *c, enum exc e)
 {
+    c->probe.rip = c->r[REG_RIP];
     bool is_free = c->fault_tick != c->tick;
     if (!is_free) {
         c->tick++;
@@ -25,6 +26,7 @@ static void raise_fault(struct cpu *c, enum exc e)
 static void take_events(struct cpu *c)
 {
     bool is_taken = false;
+    c->probe.rip = c->r[REG_RIP];
     if (c->debug_pending && c->shadow != 2) {
         c->dr[6] |= c->debug_pending;
         c->debug_pending = 0;
@@ -74,6 +76,7 @@ static void run_block(struct cpu *c, const struct block_code *k)
 {
     const struct insn *i = k->insns, *end = k->insns + k->count;
     for (;;) {
+        c->probe.rip = c->r[REG_RIP];
         c->r[REG_RIP] += i->len;
         enum exc e = i->fn(c, i);
         if (UNLIKELY(e)) {
@@ -87,6 +90,53 @@ static void run_block(struct cpu *c, const struct block_code *k)
     }
 }
 
+static uint64_t linear_rip(const struct cpu *c)
+{
+    return (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask;
+}
+
+/* Is the instruction that is next a repeated one, between two iterations? */
+static bool is_rest(const struct cpu *c)
+{
+    return c->probe.rep_tick == c->tick && c->probe.delivery_tick != c->tick;
+}
+
+/* As run_block(), telling the tracer. After an instruction of more than one tick
+ * it is told anew where the block stands. */
+static void trace_block(struct cpu *c, struct block_code *k)
+{
+    struct cpu_tracer *t = c->probe.tracer;
+    unsigned n = 0, first = 0;
+    t->begin(t->context, k, 0, linear_rip(c), is_rest(c));
+    for (;;) {
+        const struct insn *i = &k->insns[n];
+        uint64_t next = c->tick + 1;
+        t->at = n - first;
+        if (t->insn)
+            t->insn(t->context);
+        c->probe.rip = c->r[REG_RIP];
+        c->r[REG_RIP] += i->len;
+        enum exc e = i->fn(c, i);
+        n++;
+        if (UNLIKELY(e)) {
+            t->end(t->context, n - first,
+                   e != EXC_DELIVERED && e != EXC_REP_BREAK);
+            cpu_insn_failed(c, i, e);
+            return;
+        }
+        c->tick++;
+        if (UNLIKELY(c->tick >= c->limit) || n == k->count) {
+            t->end(t->context, n - first, false);
+            return;
+        }
+        if (UNLIKELY(c->tick != next)) {
+            t->end(t->context, n - first, false);
+            first = n;
+            t->begin(t->context, k, n, linear_rip(c), false);
+        }
+    }
+}
+
 /* Does the block leave the code segment? Then it runs an instruction at a time. */
 static bool passes_limit(const struct cpu *c, uint32_t bytes)
 {
@@ -97,7 +147,7 @@ static bool passes_limit(const struct cpu *c, uint32_t bytes)
 static uint32_t code_breakpoints(const struct cpu *c)
 {
     uint32_t hits = 0;
-    uint64_t linear = (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask;
+    uint64_t linear = linear_rip(c);
     for (unsigned n = 0; n < 4; n++)
         if ((c->dr[7] >> (2 * n) & 3) && (c->dr[7] >> (16 + 4 * n) & 3) == 0 &&
             c->dr[n] == linear)
@@ -119,7 +169,8 @@ static void step(struct cpu *c)
         raise_fault(c, EXC_DB);
         return;
     }
-    const struct block_code *k = blocks_at(c, &fault);
+    struct cpu_tracer *t = c->probe.tracer;
+    struct block_code *k = blocks_at(c, &fault);
     if (k && passes_limit(c, k->insns[0].len))
         fault = cpu_fault(c, EXC_GP, 0);
     if (!fault && UNLIKELY(k->probed || c->probe.every) &&
@@ -133,12 +184,22 @@ static void step(struct cpu *c)
         return;
     }
     const struct insn *i = &k->insns[0];
+    if (UNLIKELY(t != NULL)) {
+        t->begin(t->context, k, 0, linear_rip(c), is_rest(c));
+        t->at = 0;
+        if (t->insn)
+            t->insn(t->context);
+    }
     c->flags &= ~(uint32_t)FLAG_RF;
     cpu_update_single(c);
     if (trap)
         c->limit = c->tick + 1;
+    c->probe.rip = c->r[REG_RIP];
     c->r[REG_RIP] += i->len;
     enum exc e = i->fn(c, i);
+    if (UNLIKELY(t != NULL))
+        t->end(t->context, 1,
+               e && e != EXC_DELIVERED && e != EXC_REP_BREAK);
     if (e == EXC_NONE || e == EXC_DELIVERED) {
         c->tick++;
         /* MOV SS and POP SS swallow their own trap (vol. 3A 6.8.3). */
@@ -192,6 +253,8 @@ void cpu_run(struct cpu *c, uint64_t until)
                 return;
         } else if (UNLIKELY(k->probed) && cpu_probe_reached(c)) {
             return;
+        } else if (UNLIKELY(c->probe.tracer != NULL)) {
+            trace_block(c, k);
         } else if (k->probed || !c->engine.run ||
                    !c->engine.run(c->engine.context, k)) {
             run_block(c, k);

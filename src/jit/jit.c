@@ -206,6 +206,7 @@ static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
 {
     c->tick -= left;
     c->r[REG_RIP] = c->jit_page + offset;
+    c->probe.rip = c->r[REG_RIP] - i->len;
     enum exc e = i->fn(c, i);
     if (e) {
         cpu_insn_failed(c, i, e);

@@ -112,8 +112,9 @@ static void show(struct mmu *m)
 {
     struct mmu_internal *in = m->internal;
     m->space_key = in->space->key[in->is_user];
-    m->tlb = in->is_checked ? in->entries + INLINE_ENTRIES
-                            : in->space->tlb[in->is_user];
+    m->tlb = in->is_checked || in->observe_fn
+                 ? in->entries + INLINE_ENTRIES
+                 : in->space->tlb[in->is_user];
 }
 
 void mmu_configure(struct mmu *m, const struct mmu_regs *regs)
@@ -350,8 +351,8 @@ enum exc mmu_read(struct mmu *m, uint64_t vaddr, void *out, unsigned len,
         else
             phys_read(m->phys, piece[i].paddr, at, piece[i].bytes);
     }
-    if (m->internal->watch_count)
-        mmu_watch_report(m, wrap(m, vaddr), len, false);
+    if (m->internal->is_told)
+        mmu_watch_report(m, wrap(m, vaddr), len, how, out);
     return EXC_NONE;
 }
 
@@ -364,6 +365,8 @@ enum exc mmu_write(struct mmu *m, uint64_t vaddr, const void *in, unsigned len,
     enum exc e = find_pieces(m, vaddr, len, how, piece, &pieces);
     if (e)
         return e;
+    if (m->internal->is_told)
+        mmu_watch_report(m, wrap(m, vaddr), len, how, in);
     for (unsigned i = 0; i < pieces; at += piece[i++].bytes) {
         const struct piece *p = &piece[i];
         if (!p->host)
@@ -373,8 +376,6 @@ enum exc mmu_write(struct mmu *m, uint64_t vaddr, const void *in, unsigned len,
                              (uint32_t)((uintptr_t)p->host & ~PAGE_MASK), at,
                              p->bytes);
     }
-    if (m->internal->watch_count)
-        mmu_watch_report(m, wrap(m, vaddr), len, true);
     return EXC_NONE;
 }
 
@@ -393,7 +394,7 @@ void *mmu_host_pointer(struct mmu *m, uint64_t vaddr, unsigned len,
     struct piece piece[2];
     unsigned pieces;
     if (find_pieces(m, vaddr, len, how, piece, &pieces) || pieces != 1 ||
-        !piece[0].host ||
+        !piece[0].host || m->internal->observe_fn ||
         (m->internal->watch_count &&
          mmu_is_watched(m, wrap(m, vaddr), len, (how & 3) == ACCESS_WRITE)))
         return NULL;

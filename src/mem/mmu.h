@@ -111,14 +111,23 @@ struct mmu_watch {
     uint64_t vaddr, bytes; /* at least 1; must not wrap */
     bool reads, writes;    /* which accesses to report */
 };
-/* An access to bytes of watches[index] was done. It may still belong to an
- * instruction that faults in the end. Must not call the MMU. */
+/* An access to bytes of watches[index]: a read was done, a write is about to be
+ * and cannot fail any more. It may still belong to an instruction that faults
+ * in the end. data: the bytes read, or to be written. Must not call the MMU,
+ * but for mmu_peek(). */
 typedef void mmu_watch_fn(void *context, unsigned index, uint64_t vaddr,
-                          unsigned bytes, bool is_write);
+                          unsigned bytes, bool is_write, const void *data);
 /* Replaces the watches; the array is borrowed until the next call. Drops all
  * cached translations. */
 void mmu_set_watches(struct mmu *m, const struct mmu_watch *watches,
                      unsigned count, mmu_watch_fn *fn, void *context);
+
+/* Every data access by linear address, as above; is_system: with supervisor
+ * rights, to a table or an inner stack. While there is an observer the CPU is
+ * shown an empty TLB. NULL: nobody. */
+typedef void mmu_observe_fn(void *context, uint64_t vaddr, unsigned bytes,
+                            bool is_write, bool is_system, const void *data);
+void mmu_observe(struct mmu *m, mmu_observe_fn *fn, void *context);
 
 /* A debugger's translation: no A/D updates, no faults recorded, no TLB fill.
  * False when not mapped. */

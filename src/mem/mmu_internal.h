@@ -161,6 +161,9 @@ struct mmu_internal {
     unsigned watch_count;
     mmu_watch_fn *watch_fn;
     void *watch_context;
+    mmu_observe_fn *observe_fn; /* borrowed with its context */
+    void *observe_context;
+    bool is_told; /* there is a watch or an observer */
 };
 
 /* mmu_watch.c */
@@ -168,9 +171,9 @@ struct mmu_internal {
 /* Does a watch for this kind of access lie in these bytes? */
 bool mmu_is_watched(const struct mmu *m, uint64_t vaddr, uint64_t bytes,
                     bool is_write);
-/* Tell the observer of an access. */
+/* Tell the observers of an access; how: as mmu_read() has it. */
 void mmu_watch_report(struct mmu *m, uint64_t vaddr, unsigned bytes,
-                      bool is_write);
+                      unsigned how, const void *data);
 
 /* mmu_tlb.c */
 

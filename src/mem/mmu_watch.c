@@ -12,7 +12,17 @@ void mmu_set_watches(struct mmu *m, const struct mmu_watch *watches,
     in->watch_count = count;
     in->watch_fn = fn;
     in->watch_context = context;
+    in->is_told = count || in->observe_fn;
     mmu_tlb_reset(m);
+}
+
+void mmu_observe(struct mmu *m, mmu_observe_fn *fn, void *context)
+{
+    struct mmu_internal *in = m->internal;
+    in->observe_fn = fn;
+    in->observe_context = context;
+    in->is_told = in->watch_count || fn;
+    mmu_set_user(m, in->is_user); /* show the TLB that fits */
 }
 
 /* Bytes from `a` on and from `b` on: do they share one? Neither wraps. */
@@ -35,13 +45,17 @@ bool mmu_is_watched(const struct mmu *m, uint64_t vaddr, uint64_t bytes,
 }
 
 void mmu_watch_report(struct mmu *m, uint64_t vaddr, unsigned bytes,
-                      bool is_write)
+                      unsigned how, const void *data)
 {
     const struct mmu_internal *in = m->internal;
+    bool is_write = (how & 3) == ACCESS_WRITE;
+    if (in->observe_fn)
+        in->observe_fn(in->observe_context, vaddr, bytes, is_write,
+                       (how & ACCESS_SYSTEM) != 0, data);
     for (unsigned i = 0; i < in->watch_count; i++) {
         const struct mmu_watch *w = &in->watches[i];
         if ((is_write ? w->writes : w->reads) &&
             overlap(w->vaddr, w->bytes, vaddr, bytes))
-            in->watch_fn(in->watch_context, i, vaddr, bytes, is_write);
+            in->watch_fn(in->watch_context, i, vaddr, bytes, is_write, data);
     }
 }

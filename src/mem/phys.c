@@ -189,6 +189,18 @@ void phys_watch(struct phys *p, unsigned flag, phys_watch_fn *fn, void *context)
         p->table_watcher = w;
 }
 
+void phys_spy(struct phys *p, phys_spy_fn *fn, void *context)
+{
+    p->spy = fn;
+    p->spy_context = context;
+}
+
+void phys_spy_mmio(struct phys *p, phys_mmio_spy_fn *fn, void *context)
+{
+    p->mmio_spy = fn;
+    p->mmio_spy_context = context;
+}
+
 /* A store into a frame that somebody watches. Storing what is there already
  * changes nothing, so nobody is told. */
 static void store_watched(struct phys *p, uint32_t frame, uint32_t offset,
@@ -196,6 +208,8 @@ static void store_watched(struct phys *p, uint32_t frame, uint32_t offset,
 {
     uint8_t old[PAGE_BYTES];
     uint8_t *at = p->memory + ((size_t)frame << PAGE_SHIFT) + offset;
+    if ((p->flags[frame] & FRAME_SPIED) && p->spy)
+        p->spy(p->spy_context, frame, offset, bytes, in, p->is_dma);
     if (memcmp(at, in, bytes) == 0)
         return;
     memcpy(old, at, bytes);

@@ -30,7 +30,8 @@ enum {
     FRAME_TOUCHED = 2,/* written since machine start: worth saving */
     FRAME_CODE = 4,   /* decoded blocks come from it */
     FRAME_TABLE = 8,  /* a page table under a cached translation */
-    FRAME_ROM = 16    /* guest stores are ignored */
+    FRAME_ROM = 16,   /* guest stores are ignored */
+    FRAME_SPIED = 128 /* an observer hears of every store into it */
 };
 
 struct mmio_ops {
@@ -107,13 +108,13 @@ uint32_t phys_frames(const struct phys *p); /* how many exist */
 uint8_t *phys_frame_host(const struct phys *p, uint32_t frame);
 unsigned phys_frame_flags(const struct phys *p, uint32_t frame);
 
-/* Set or clear CODE or TABLE on a frame. Setting one drops every directly
+/* Set or clear CODE, TABLE or SPIED on a frame. Setting one drops every directly
  * writable TLB entry of that frame. */
 void phys_flag_set(struct phys *p, uint32_t frame, unsigned flag);
 void phys_flag_clear(struct phys *p, uint32_t frame, unsigned flag);
 
 /* The MMU calls this before it enters a writable translation: sets DIRTY and
- * TOUCHED; true when the frame may be written directly (no CODE, TABLE, ROM). */
+ * TOUCHED; true when the frame may be written directly (no CODE, TABLE, ROM, SPIED). */
 bool phys_make_writable(struct phys *p, uint32_t frame);
 
 /* Store into a frame as its owner (ROM included), with all tracking. Devices
@@ -124,6 +125,17 @@ void phys_frame_write(struct phys *p, uint32_t frame, uint32_t offset,
 /* One watcher for each of FRAME_CODE and FRAME_TABLE. */
 void phys_watch(struct phys *p, unsigned flag, phys_watch_fn *fn,
                 void *context);
+
+/* An observer's. A store into a frame flagged FRAME_SPIED is about to be done,
+ * whatever it changes; is_dma: a device does it. Must change nothing. */
+typedef void phys_spy_fn(void *context, uint32_t frame, uint32_t offset,
+                         uint32_t bytes, const void *in, bool is_dma);
+void phys_spy(struct phys *p, phys_spy_fn *fn, void *context);
+/* The CPU reads from or writes to a device's memory: the value read, or about
+ * to be written. NULL: nobody. */
+typedef void phys_mmio_spy_fn(void *context, uint64_t paddr, unsigned bytes,
+                              bool is_write, uint64_t value);
+void phys_spy_mmio(struct phys *p, phys_mmio_spy_fn *fn, void *context);
 
 /* Called when cached translations must go. PHYS_DROP_ALL: all of them (remap,
  * A20, load). PHYS_DROP_WRITES: direct write access to every frame (digest).

@@ -21,28 +21,32 @@ static unsigned mmio_piece(uint64_t paddr, size_t bytes)
     return piece;
 }
 
-static void mmio_read(const struct phys_page *page, uint64_t paddr,
-                      uint8_t *out, size_t bytes)
+static void mmio_read(const struct phys *p, const struct phys_page *page,
+                      uint64_t paddr, uint8_t *out, size_t bytes)
 {
     while (bytes) {
         unsigned piece = mmio_piece(paddr, bytes);
         uint64_t offset = page->mmio_offset + paddr % PAGE_BYTES;
         uint64_t v = page->mmio->read(page->device, offset, piece);
         memcpy(out, &v, piece);
+        if (p->mmio_spy)
+            p->mmio_spy(p->mmio_spy_context, paddr, piece, false, v);
         out += piece;
         paddr += piece;
         bytes -= piece;
     }
 }
 
-static void mmio_write(const struct phys_page *page, uint64_t paddr,
-                       const uint8_t *in, size_t bytes)
+static void mmio_write(const struct phys *p, const struct phys_page *page,
+                       uint64_t paddr, const uint8_t *in, size_t bytes)
 {
     while (bytes) {
         unsigned piece = mmio_piece(paddr, bytes);
         uint64_t offset = page->mmio_offset + paddr % PAGE_BYTES;
         uint64_t v = 0;
         memcpy(&v, in, piece);
+        if (p->mmio_spy)
+            p->mmio_spy(p->mmio_spy_context, paddr, piece, true, v);
         page->mmio->write(page->device, offset, v, piece);
         in += piece;
         paddr += piece;
@@ -58,7 +62,7 @@ static void read_page(struct phys *p, uint64_t paddr, uint8_t *out,
     if (page.host)
         memcpy(out, page.host + paddr % PAGE_BYTES, bytes);
     else if (page.mmio && page.mmio->read && !is_dma)
-        mmio_read(&page, paddr, out, bytes);
+        mmio_read(p, &page, paddr, out, bytes);
     else
         memset(out, 0xff, bytes);
 }
@@ -72,7 +76,7 @@ static void write_page(struct phys *p, uint64_t paddr, const uint8_t *in,
         phys_store(p, page.frame, (uint32_t)(paddr % PAGE_BYTES), in,
                    (uint32_t)bytes);
     else if (page.mmio && page.mmio->write && !is_dma)
-        mmio_write(&page, paddr, in, bytes);
+        mmio_write(p, &page, paddr, in, bytes);
 }
 
 void phys_read(struct phys *p, uint64_t paddr, void *out, size_t bytes)
@@ -111,6 +115,7 @@ void phys_dma_read(struct phys *p, uint64_t paddr, void *out, size_t bytes)
 void phys_dma_write(struct phys *p, uint64_t paddr, const void *in,
                     size_t bytes)
 {
+    p->is_dma = true;
     for (const uint8_t *at = in; bytes;) {
         size_t n = in_page(paddr, bytes);
         write_page(p, paddr, at, n, true);
@@ -118,4 +123,5 @@ void phys_dma_write(struct phys *p, uint64_t paddr, const void *in,
         paddr += n;
         bytes -= n;
     }
+    p->is_dma = false;
 }

@@ -10,8 +10,8 @@ enum {
      * it must go. */
     FRAME_DIRECT = 32,
     FRAME_CHANGED = 64, /* in changes[] */
-    FRAME_FLAGS_PUBLIC = 31,
-    FRAME_WATCHED = FRAME_CODE | FRAME_TABLE
+    FRAME_FLAGS_PUBLIC = 31 | FRAME_SPIED,
+    FRAME_WATCHED = FRAME_CODE | FRAME_TABLE | FRAME_SPIED
 };
 
 /* Pages [first, end) that answer in one way. ops NULL: memory. */
@@ -51,6 +51,11 @@ struct phys {
     struct phys_map read; /* derived: restored by the chips */
     struct phys_map write;
     struct phys_watcher code_watcher, table_watcher;
+    phys_spy_fn *spy; /* borrowed with its context; so is the next */
+    void *spy_context;
+    phys_mmio_spy_fn *mmio_spy;
+    void *mmio_spy_context;
+    bool is_dma; /* the store comes from a device */
     phys_first_store_fn *first_store; /* NULL: nobody copies late */
     void *first_store_context;        /* borrowed */
     phys_drop_fn *drop_fn; /* NULL: nobody caches translations */
