@@ -51,6 +51,12 @@ bool symbols_remove(struct symbols *s, const char *module)
     return is_removed;
 }
 
+void symbols_keep_first(struct symbols *s)
+{
+    while (s->count > 1)
+        symbol_table_free(s->tables[--s->count]);
+}
+
 bool symbols_lookup(const struct symbols *s, uint64_t address,
                     struct symbol_place *out)
 {

@@ -85,6 +85,8 @@ void symbols_free(struct symbols *s);   /* takes NULL */
 bool symbols_add(struct symbols *s, struct symbol_table *t, struct error *err);
 /* Frees the tables of a module; false: there are none. */
 bool symbols_remove(struct symbols *s, const char *module);
+/* Frees all tables but the one added first. */
+void symbols_keep_first(struct symbols *s);
 
 bool symbols_lookup(const struct symbols *s, uint64_t address,
                     struct symbol_place *out);

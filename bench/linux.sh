@@ -64,6 +64,7 @@ list=$("$program" | awk -v only="$only" -v scale="$scale" '
 case $list in \?*) die "--only: no workload is called '${list#?}'" ;; esac
 
 memory=256
+pause_us=2000 # PAUSE_NS of bench/linux/main.c; relive skips a guest's idle time
 guest=(--kernel "$build/guests/vmlinuz-amd64" --initrd "$build/bench/initrd"
     --append "console=ttyS0 quiet bench=$list" --mem "${memory}M")
 qemu=(qemu-system-x86_64 -accel tcg -m "$memory" -nodefaults -display none
@@ -109,11 +110,14 @@ measure() {
         '>') wall=${EPOCHREALTIME/./} cpu=$(cpu_ns $pid) ;;
         '+ '*)
             read -r _ sum own own_cpu <<<"$line"
-            cpu=$((cpu - cpu_begun))
-            [ "$1" = native ] && cpu=$own_cpu
+            wall=$(((wall - begun) * 1000)) cpu=$((cpu - cpu_begun))
+            case $1 in
+            native) wall=$own cpu=$own_cpu ;;
+            run-* | record-* | replay-*) ;;
+            *) wall=$((wall - pause_us * 1000)) ;;
+            esac
             printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$2" "$1" "$name" \
-                "$repeats" $(((wall - begun) * 1000)) "$cpu" "$own" "$sum" \
-                >>"$samples"
+                "$repeats" "$wall" "$cpu" "$own" "$sum" >>"$samples"
             ;;
         esac
     done

@@ -25,14 +25,21 @@ struct replayer {
 
 struct replayer *replayer_open(const char *path, struct error *err)
 {
+    struct session *s;
+    return session_open(path, &s, err) ? replayer_open_session(s, err) : NULL;
+}
+
+struct replayer *replayer_open_session(struct session *s, struct error *err)
+{
     struct replayer *r = calloc(1, sizeof *r);
     if (!r) {
-        error_set(err, ERR_NOMEM, "%s: out of memory", path);
+        error_set(err, ERR_NOMEM, "%s: out of memory", store_path(s->store));
+        session_close(s);
         return NULL;
     }
     r->verify = true;
-    if (!session_open(path, &r->session, err) ||
-        !store_cursor_open(r->session->store, STORE_EVENTS, &r->event_cursor,
+    r->session = s;
+    if (!store_cursor_open(r->session->store, STORE_EVENTS, &r->event_cursor,
                            err) ||
         !store_cursor_open(r->session->store, STORE_DIGESTS, &r->digest_cursor,
                            err)) {

@@ -45,6 +45,9 @@ struct replay_report {
 };
 
 struct replayer *replayer_open(const char *path, struct error *err);
+/* Of a session that is opened already, which becomes the replayer's, on failure
+ * too. */
+struct replayer *replayer_open_session(struct session *s, struct error *err);
 void replayer_free(struct replayer *r); /* takes NULL; the machine stays */
 
 const struct session *replayer_session(const struct replayer *r);

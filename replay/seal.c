@@ -75,16 +75,22 @@ static bool hash_file(const struct store *s, int fd, uint64_t value,
     return ok;
 }
 
-bool store_seal(struct store *s, struct error *err)
+bool store_unseal(struct store *s, struct error *err)
 {
     struct store_batch b;
-    MDB_txn *txn;
-    uint8_t value[SEAL_VALUE_BYTES], sum[8];
     store_batch_init(&b);
     store_batch_put(&b, STORE_META, seal_key, 4, no_seal, SEAL_BYTES);
     bool ok = store_commit(s, &b, err);
     store_batch_fini(&b);
-    if (!ok)
+    return ok;
+}
+
+bool store_seal(struct store *s, struct error *err)
+{
+    MDB_txn *txn;
+    uint8_t value[SEAL_VALUE_BYTES], sum[8];
+    bool ok;
+    if (!store_unseal(s, err))
         return false;
     int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
     if (code)

@@ -170,17 +170,31 @@ static bool read_all(struct session *s, struct error *err)
            read_end(s, err) && store_check_seal(s->store, &s->sealed, err);
 }
 
-bool session_open(const char *path, struct session **out, struct error *err)
+static bool open_with(bool (*open)(const char *, struct store **,
+                                   struct error *),
+                      const char *path, struct session **out,
+                      struct error *err)
 {
     struct session *s = calloc(1, sizeof *s);
     if (!s)
         return error_set(err, ERR_NOMEM, "%s: out of memory", path);
-    if (!store_open(path, &s->store, err) || !read_all(s, err)) {
+    if (!open(path, &s->store, err) || !read_all(s, err)) {
         session_close(s);
         return false;
     }
     *out = s;
     return true;
+}
+
+bool session_open(const char *path, struct session **out, struct error *err)
+{
+    return open_with(store_open, path, out, err);
+}
+
+bool session_open_update(const char *path, struct session **out,
+                         struct error *err)
+{
+    return open_with(store_open_update, path, out, err);
 }
 
 void session_close(struct session *s)

@@ -33,6 +33,9 @@ struct session {
  * one sentence. The struct is large: callers
  * on small stacks allocate it. */
 bool session_open(const char *path, struct session **out, struct error *err);
+/* As session_open(); the store is store_open_update()'s. */
+bool session_open_update(const char *path, struct session **out,
+                         struct error *err);
 void session_close(struct session *s); /* takes NULL */
 
 /* The one-line warning for a torn session, or "" for a clean one. */

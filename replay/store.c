@@ -26,7 +26,7 @@ enum {
 static const char format_name[] = "relive session";
 
 static const char *const db_names[STORE_DBS] = {
-    "meta", "events", "digests", "snapshots", "pages", "output",
+    "meta", "events", "digests", "snapshots", "pages", "output", "traces",
 };
 
 const char *store_db_name(enum store_db db)
@@ -36,7 +36,9 @@ const char *store_db_name(enum store_db db)
 
 unsigned store_sum_bytes(enum store_db db)
 {
-    return db == STORE_PAGES || db == STORE_SNAPSHOTS ? 8 : 4;
+    bool is_long =
+        db == STORE_PAGES || db == STORE_SNAPSHOTS || db == STORE_TRACES;
+    return is_long ? 8 : 4;
 }
 
 uint64_t store_sum(enum store_db db, const void *key, size_t key_bytes,
@@ -292,6 +294,10 @@ static bool open_databases(struct store *s, struct error *err)
 {
     for (unsigned db = 0; db < STORE_DBS; db++) {
         int code = mdb_dbi_open(s->txn, db_names[db], 0, &s->dbi[db]);
+        if (code == MDB_NOTFOUND && db == STORE_TRACES) {
+            s->dbi[db] = STORE_NO_DBI; /* recorded before there were any */
+            continue;
+        }
         if (code == MDB_NOTFOUND || code == MDB_INCOMPATIBLE)
             return error_set(err, ERR_INPUT,
                              "%s: not a relive session: it has no database "
@@ -315,6 +321,41 @@ static bool open_environment(struct store *s, struct error *err)
         !(code = mdb_env_set_mapsize(s->env, s->map_bytes)) &&
         !(code = mdb_env_open(s->env, s->path,
                               MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0666)))
+        code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->txn);
+    return code ? store_fail(s, code, "opening the store", err) : true;
+}
+
+/* Address space for what an update adds: the map cannot grow while it is read.
+ */
+#define UPDATE_BYTES (UINT64_C(64) << 30)
+
+/* Handles that a later write can use must come from a write. */
+static int open_handles(struct store *s)
+{
+    MDB_txn *txn;
+    int code = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (code)
+        return code;
+    for (unsigned db = 0; db < STORE_DBS && !code; db++)
+        code = mdb_dbi_open(txn, db_names[db],
+                            db == STORE_TRACES ? MDB_CREATE : 0, &s->dbi[db]);
+    if (!code)
+        return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return code;
+}
+
+static bool open_update(struct store *s, struct error *err)
+{
+    int code = mdb_env_create(&s->env);
+    if (code)
+        return store_fail(s, code, "opening the store", err);
+    s->map_bytes =
+        ((store_file_bytes(s) + 4095) & ~UINT64_C(4095)) + UPDATE_BYTES;
+    if (!(code = mdb_env_set_maxdbs(s->env, STORE_DBS + 8)) &&
+        !(code = mdb_env_set_mapsize(s->env, s->map_bytes)) &&
+        !(code = mdb_env_open(s->env, s->path, MDB_NOTLS, 0666)) &&
+        !(code = open_handles(s)))
         code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->txn);
     return code ? store_fail(s, code, "opening the store", err) : true;
 }
@@ -345,6 +386,25 @@ bool store_open(const char *path, struct store **out, struct error *err)
     if (!check_path(s, err) || !lock_directory(s, LOCK_SH, err) ||
         !lmdb_verify_file(s->data_path, err) || !open_environment(s, err) ||
         !open_databases(s, err)) {
+        store_close(s);
+        return false;
+    }
+    *out = s;
+    return true;
+}
+
+bool store_open_update(const char *path, struct store **out, struct error *err)
+{
+    struct store *probe, *s;
+    if (!store_open(path, &probe, err)) /* the right format, and whole */
+        return false;
+    store_close(probe);
+    s = store_new(path, err);
+    if (!s)
+        return false;
+    if (!lock_directory(s, LOCK_EX, err) ||
+        !lmdb_verify_file(s->data_path, err) || !open_update(s, err) ||
+        !check_format(s, err)) {
         store_close(s);
         return false;
     }
@@ -446,6 +506,8 @@ static int commit_once(struct store *s, const struct store_batch *b)
 static bool grow(struct store *s)
 {
     uint64_t bytes = s->map_bytes * 2;
+    if (s->txn) /* somebody reads */
+        return false;
     if (s->limit_bytes && bytes > s->limit_bytes)
         bytes = s->limit_bytes;
     if (bytes == s->map_bytes || mdb_env_set_mapsize(s->env, bytes) != 0)

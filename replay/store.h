@@ -4,7 +4,7 @@
  *
  * Keys are big-endian, so key order is time order. Every value carries a
  * checksum of (database, key, value), verified at every read: 4 bytes, and 8 in
- * pages and snapshots. A flipped bit is therefore never taken for data. */
+ * pages, snapshots and traces. A flipped bit is therefore never taken for data. */
 #ifndef RELIVE_REPLAY_STORE_H
 #define RELIVE_REPLAY_STORE_H
 
@@ -27,6 +27,7 @@ enum store_db {
     STORE_SNAPSHOTS, /* tick u64 */
     STORE_PAGES,     /* content hash, 16 bytes */
     STORE_OUTPUT,    /* tick u64, index u32 */
+    STORE_TRACES,    /* trace u32, column u8, chunk u32; not in old sessions */
     STORE_DBS
 };
 
@@ -49,6 +50,10 @@ bool store_create(const char *path, uint64_t limit_bytes, struct store **out,
  * damaged bytes give a sentence and never reach liblmdb. One sentence each for:
  * no session, damaged, newer format, being recorded right now. */
 bool store_open(const char *path, struct store **out, struct error *err);
+
+/* As store_open(), and store_commit() works on it, from any thread: what is read
+ * stays what the store held when it was opened. Nobody else can open it. */
+bool store_open_update(const char *path, struct store **out, struct error *err);
 
 void store_close(struct store *s); /* takes NULL */
 
@@ -88,6 +93,8 @@ bool store_commit(struct store *s, const struct store_batch *b,
 /* After the last commit: remember a hash of the whole file, so that any bit
  * that flips later is found, in the space between records too. */
 bool store_seal(struct store *s, struct error *err);
+/* Take the seal off, before the first commit of an update. */
+bool store_unseal(struct store *s, struct error *err);
 /* On an opened store: false when the file is not what was sealed. *sealed:
  * there is a seal (a torn session has none). Reads the whole file. */
 bool store_check_seal(struct store *s, bool *sealed, struct error *err);
@@ -119,7 +126,7 @@ enum store_found store_fetch(struct store *s, enum store_db db,
  * store_cursor_close(). */
 struct store_cursor {
     struct store *store; /* borrowed */
-    void *handle;
+    void *handle; /* NULL: the database is not there */
     enum store_db db;
 };
 bool store_cursor_open(struct store *s, enum store_db db,

@@ -7,11 +7,14 @@
 #include <lmdb.h>
 #include <pthread.h>
 
+/* In place of the handle of a database that is not there. */
+#define STORE_NO_DBI UINT32_MAX
+
 struct store {
     char *path;      /* owned: the directory */
     char *data_path; /* owned: its data.mdb */
     MDB_env *env;    /* owned */
-    MDB_txn *txn;    /* owned: the reader's view; NULL in a writer */
+    MDB_txn *txn;    /* owned: the reader's view; NULL in store_create()'s */
     MDB_dbi dbi[STORE_DBS];
     int lock_fd;        /* flock()ed directory */
     uint64_t map_bytes; /* address space of the map */

@@ -52,6 +52,8 @@ enum store_found store_get(struct store *s, enum store_db db, const void *key,
 {
     MDB_val k = {.mv_size = key_bytes, .mv_data = (void *)(uintptr_t)key};
     MDB_val v;
+    if (s->dbi[db] == STORE_NO_DBI)
+        return STORE_NONE;
     int code = mdb_get(s->txn, s->dbi[db], &k, &v);
     if (code == MDB_NOTFOUND)
         return STORE_NONE;
@@ -93,6 +95,8 @@ bool store_cursor_open(struct store *s, enum store_db db,
 {
     MDB_cursor *cursor;
     *c = (struct store_cursor){.store = s, .db = db};
+    if (s->dbi[db] == STORE_NO_DBI)
+        return true;
     int code = mdb_cursor_open(s->txn, s->dbi[db], &cursor);
     if (code)
         return store_fail(s, code, "reading", err);
@@ -112,6 +116,8 @@ static enum store_found cursor_get(struct store_cursor *c, MDB_val *key,
                                    struct store_bytes *v, struct error *err)
 {
     MDB_val value;
+    if (!c->handle)
+        return STORE_NONE;
     int code = mdb_cursor_get(c->handle, key, &value, op);
     if (code == MDB_NOTFOUND)
         return STORE_NONE;
@@ -159,6 +165,9 @@ bool store_stats(struct store *s, enum store_db db, struct store_stats *out,
                  struct error *err)
 {
     MDB_stat st;
+    *out = (struct store_stats){0};
+    if (s->dbi[db] == STORE_NO_DBI)
+        return true;
     int code = mdb_stat(s->txn, s->dbi[db], &st);
     if (code)
         return store_fail(s, code, "reading", err);

@@ -1,6 +1,6 @@
 /* Input scripts: what they may say, what is refused, and when events come. */
 #include "base/bytes.h"
-#include "host/duration.h"
+#include "base/duration.h"
 #include "host/input_player.h"
 #include "host/keymap.h"
 

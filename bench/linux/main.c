@@ -5,8 +5,9 @@
  *     >
  *     + CHECKSUM WALL-NANOSECONDS CPU-NANOSECONDS
  *
- * The line "<" leaves just before the work, ">" just after it, so whoever reads
- * the output can take the time; the last line has the program's own clock.
+ * The line "<" leaves PAUSE_NS before the work, ">" just after it, so whoever
+ * reads the output can take the time; the pause gives an emulator that collects
+ * output the time to pass it on. The last line has the program's own clock.
  * Without arguments it lists the workloads. */
 #include "works.h"
 
@@ -17,6 +18,8 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { PAUSE_NS = 2000000 };
 
 struct work {
     const char *name;
@@ -75,15 +78,17 @@ static void run(const struct work *w, unsigned repeats)
     (void)snprintf(line, sizeof line, "= %s %u\n", w->name, repeats);
     mark(line);
     (void)tcdrain(STDOUT_FILENO); /* a pipe needs none */
-    wall = wall_ns();
-    cpu = cpu_ns();
     mark("<\n");
+    (void)nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    cpu = cpu_ns();
+    wall = wall_ns();
     sum = w->run(repeats);
+    wall = wall_ns() - wall;
+    cpu = cpu_ns() - cpu;
     mark(">\n");
     (void)snprintf(line, sizeof line, "+ %016llx %llu %llu\n",
-                   (unsigned long long)sum,
-                   (unsigned long long)(wall_ns() - wall),
-                   (unsigned long long)(cpu_ns() - cpu));
+                   (unsigned long long)sum, (unsigned long long)wall,
+                   (unsigned long long)cpu);
     mark(line);
     (void)tcdrain(STDOUT_FILENO);
 }

@@ -1,6 +1,6 @@
 /* relive events: the events of a session, one a line. */
 #include "cli/commands.h"
-#include "host/duration.h"
+#include "base/duration.h"
 #include "replay/info.h"
 
 #include <stdio.h>

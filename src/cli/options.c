@@ -1,6 +1,6 @@
 #include "cli/options.h"
 
-#include "host/duration.h"
+#include "base/duration.h"
 
 #include <errno.h>
 #include <getopt.h>

@@ -1,7 +1,7 @@
 #include "cli/progress.h"
 
 #include "host/clock.h"
-#include "host/duration.h"
+#include "base/duration.h"
 #include "host/terminal.h"
 
 #include <stdio.h>

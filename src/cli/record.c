@@ -1,7 +1,7 @@
 /* relive record: run a machine and keep the session. */
 #include "cli/commands.h"
 #include "cli/live.h"
-#include "host/duration.h"
+#include "base/duration.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #include "cli/report.h"
 
-#include "host/duration.h"
+#include "base/duration.h"
 
 #include <string.h>
 

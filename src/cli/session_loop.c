@@ -3,7 +3,7 @@
 #include "base/bytes.h"
 #include "cli/signals.h"
 #include "host/clock.h"
-#include "host/duration.h"
+#include "base/duration.h"
 #include "host/png.h"
 
 #include <poll.h>

@@ -1,6 +1,6 @@
 /* relive snapshots: where a session can be entered. */
 #include "cli/commands.h"
-#include "host/duration.h"
+#include "base/duration.h"
 #include "replay/record.h"
 #include "replay/session.h"
 #include "replay/snapshot.h"

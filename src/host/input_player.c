@@ -1,7 +1,7 @@
 #include "host/input_player.h"
 
 #include "base/bytes.h"
-#include "host/duration.h"
+#include "base/duration.h"
 #include "host/keymap.h"
 
 #include <stdlib.h>

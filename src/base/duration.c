@@ -1,4 +1,4 @@
-#include "host/duration.h"
+#include "base/duration.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Guest time as people write it: "2.5s", "250ms", "3m". */
-#ifndef RELIVE_HOST_DURATION_H
-#define RELIVE_HOST_DURATION_H
+#ifndef RELIVE_BASE_DURATION_H
+#define RELIVE_BASE_DURATION_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,0 +1,11 @@
+/* Every module that scripts see; one line each. */
+#include "analysis/lua_modules.h"
+
+#include "analysis/lua_api.h"
+
+const struct lua_api_module *const lua_api_modules[] = {
+    &lua_module_globals,
+    &lua_module_session,
+    &lua_module_view,
+    NULL,
+};

@@ -1,0 +1,293 @@
+/* What is read of a Linux guest from outside is what the guest prints of
+ * itself: symbols, processes, modules, the current process, system calls. */
+#include "analysis/linux_internal.h"
+#include "lib_opened.h"
+#include "lib_program.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* The guest ends in the write of its last line. */
+static void record(struct lab *lab, const char *arch)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "vmlinuz-%s", arch);
+    lab_needs(lab, path);
+    lab_write("in.txt",
+              "wait serial \"guest# \" within 120s\n"
+              "serial \"echo 0 >/proc/sys/kernel/kptr_restrict; "
+              "sleep 1000 & sh -c 'echo spi${x}ns $$; "
+              "while :; do :; done' &\\n\"\n"
+              "wait serial \"spins \" within 5s\n"
+              "after 500ms serial \"kill $!; "
+              "grep -v ']' /proc/kallsyms | cut -d ' ' -f 1,3 | md5sum; "
+              "grep psmouse_disconnect /proc/kallsyms; cat /proc/modules; "
+              "ps -o pid,ppid,comm; cat /proc/version; echo she${x}ll is $$\\n\"\n");
+    lab_run(lab,
+            "$R record -o %s --kernel $G/vmlinuz-%s --initrd $G/initrd-%s "
+            "--append 'console=ttyS0 quiet relive.mouse' --input in.txt "
+            "--serial file:%s.txt --until-serial 'shell is '",
+            arch, arch, arch, arch);
+    lab_assert_status(lab, 0);
+}
+
+struct seen {
+    struct guest *guest;
+    char *serial; /* what the guest printed */
+    unsigned word, count;
+    FILE *file;
+};
+
+/* "PID PPID COMMAND" with the columns that ps prints. ps appends to the names
+ * of workers what they do. A guest_process_fn. */
+static bool check_process(void *context, const struct guest_process *p)
+{
+    struct seen *s = context;
+    char line[120];
+    if (p->pid == 0) {
+        assert_string_equal(p->name, "swapper/0");
+        return true;
+    }
+    (void)snprintf(line, sizeof line, "\n%5llu %5llu %.15s",
+                   (unsigned long long)p->pid, (unsigned long long)p->parent,
+                   p->name);
+    if (!strstr(s->serial, line))
+        fail_msg("the guest did not print '%s'", line + 1);
+    assert_int_equal(p->is_kernel, p->root == 0);
+    s->count++;
+    return true;
+}
+
+/* A guest_module_fn. */
+static bool check_module(void *context, const struct guest_module *m)
+{
+    struct seen *s = context;
+    char line[160], address[32];
+    (void)snprintf(line, sizeof line, "\n%s %llu ", m->name,
+                   (unsigned long long)m->bytes);
+    const char *at = strstr(s->serial, line);
+    if (!at)
+        fail_msg("the guest did not print '%s'", line + 1);
+    (void)snprintf(address, sizeof address, "Live 0x%llx",
+                   (unsigned long long)m->base);
+    at = strstr(at, "Live ");
+    assert_int_equal(strncmp(at, address, strlen(address)), 0);
+    s->count++;
+    return true;
+}
+
+/* Lines between two of the guest's. */
+static unsigned count_lines(const char *from, const char *to)
+{
+    unsigned n = 0;
+    for (; from < to; from++)
+        n += *from == '\n';
+    return n;
+}
+
+/* Every process that ps lists but ps itself, which has ended. */
+static void compare_processes(struct seen *s)
+{
+    const char *from = strstr(s->serial, "PID   PPID");
+    const char *to = strstr(s->serial, "\nLinux version");
+    assert_non_null(from);
+    assert_non_null(to);
+    s->count = 0;
+    guest_processes(s->guest, check_process, s);
+    assert_int_equal(s->count, count_lines(from, to) - 1);
+}
+
+static void compare_modules(struct seen *s)
+{
+    unsigned lines = 0;
+    for (const char *at = s->serial; (at = strstr(at, " Live 0x")); at++)
+        lines++;
+    s->count = 0;
+    guest_modules(s->guest, check_module, s);
+    assert_true(lines > 0);
+    assert_int_equal(s->count, lines);
+}
+
+/* A symbols_each_fn. */
+static bool print_symbol(void *context, const struct symbol *symbol)
+{
+    struct seen *s = context;
+    if (strcmp(symbol->module, "kernel") != 0)
+        return true;
+    (void)fprintf(s->file, "%0*llx %s\n",
+                  (int)(2 * s->word), (unsigned long long)symbol->address,
+                  symbol->name);
+    return true;
+}
+
+static void compare_symbols(struct lab *lab, struct seen *s)
+{
+    char sum[40];
+    s->file = fopen("symbols.txt", "w");
+    assert_non_null(s->file);
+    symbols_each(guest_symbols(s->guest), print_symbol, s);
+    assert_int_equal(fclose(s->file), 0);
+    lab_run(lab, "md5sum <symbols.txt");
+    (void)snprintf(sum, sizeof sum, "%.32s", lab->text);
+    if (!strstr(s->serial, sum))
+        fail_msg("the guest's list of symbols is another");
+
+    const char *line = strstr(s->serial, " t psmouse_disconnect");
+    assert_non_null(line);
+    struct symbol symbol;
+    assert_true(symbols_find(guest_symbols(s->guest),
+                             "psmouse!psmouse_disconnect", &symbol));
+    assert_int_equal(symbol.address, strtoull(line - 2 * s->word, NULL, 16));
+    struct symbol_place place;
+    assert_true(symbols_lookup(guest_symbols(s->guest), symbol.address + 1,
+                               &place));
+    assert_string_equal(place.symbol.name, "psmouse_disconnect");
+    assert_string_equal(place.symbol.module, "psmouse");
+}
+
+/* The number behind a word at the start of a line. */
+static unsigned long long number_behind(const char *serial, const char *words)
+{
+    const char *at = strstr(serial, words);
+    assert_non_null(at);
+    return strtoull(at + strlen(words), NULL, 10);
+}
+
+static void look(struct opened *o, struct guest *g, uint64_t tick)
+{
+    struct guest_memory memory;
+    opened_goto(o, tick);
+    guest_memory_of(&memory, o->machine);
+    assert_int_equal(guest_look(g, &memory), GUEST_LINUX);
+}
+
+/* While the shell spins it is what runs, but for interrupts' work. */
+static void spinning_is_current(struct opened *o, struct seen *s)
+{
+    unsigned long long pid = number_behind(s->serial, "spins ");
+    unsigned found = 0;
+    uint64_t end = opened_end(o);
+    for (unsigned i = 1; i <= 40; i++) {
+        struct guest_process p;
+        struct guest_thread t;
+        struct guest_memory memory;
+        look(o, s->guest, end - i * (end / 100));
+        guest_memory_of(&memory, o->machine);
+        if (!guest_current(s->guest, &p, &t) || p.pid != pid)
+            continue;
+        found++;
+        assert_int_equal(t.tid, pid);
+        assert_string_equal(p.name, "sh");
+        if (memory.cpu.cpl == 3)
+            assert_int_equal(p.root & ~0x1fffull,
+                             memory.cpu.cr3 & ~0x1fffull);
+    }
+    /* It spun for half a second or more out of about ten. */
+    assert_true(found >= 3);
+}
+
+static void syscalls_have_names(struct guest *g, unsigned word)
+{
+    static const struct {
+        unsigned number64, number32;
+        const char *name;
+    } rows[] = {/* asm/unistd_64.h and unistd_32.h */
+                {0, 3, "read"},       {1, 4, "write"},  {39, 20, "getpid"},
+                {57, 2, "fork"},      {60, 1, "exit"},  {59, 11, "execve"},
+                {231, 252, "exit_group"}, {257, 295, "openat"}};
+    char name[64];
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_true(guest_syscall_name(
+            g, word == 8 ? rows[i].number64 : rows[i].number32, name,
+            sizeof name));
+        assert_string_equal(name, rows[i].name);
+    }
+    assert_false(guest_syscall_name(g, 1000, name, sizeof name));
+    assert_false(guest_syscall_name(g, 4000000000u, name, sizeof name));
+}
+
+/* Offsets found by looks are those of the kernel's BTF. */
+static void derived_layout_is_the_described_one(struct opened *o)
+{
+    struct guest_memory memory;
+    guest_memory_of(&memory, o->machine);
+    struct linux_guest *l = guest_linux.find(&memory, NULL);
+    assert_non_null(l);
+    const struct linux_layout b = l->layout;
+    uint64_t modules = l->modules;
+    l->modules = 0;
+    linux_layout_clear(&l->layout);
+    assert_int_equal(l->layout.task_comm, -1);
+    linux_layout_derive(l, &memory);
+    const struct linux_layout d = l->layout;
+    assert_true(l->is_complete);
+    assert_int_equal(l->modules, modules);
+    assert_int_equal(d.task_tasks, b.task_tasks);
+    assert_int_equal(d.task_comm, b.task_comm);
+    assert_int_equal(d.task_pid, b.task_pid);
+    assert_int_equal(d.task_tgid, b.task_tgid);
+    assert_int_equal(d.task_parent, b.task_parent);
+    assert_int_equal(d.task_mm, b.task_mm);
+    assert_int_equal(d.task_thread_group, b.task_thread_group);
+    assert_int_equal(d.mm_pgd, b.mm_pgd);
+    assert_int_equal(d.module_list, b.module_list);
+    assert_int_equal(d.module_name, b.module_name);
+    assert_int_equal(d.module_base, b.module_base);
+    assert_int_equal(d.module_size, b.module_size);
+    assert_int_equal(d.module_kallsyms, b.module_kallsyms);
+    guest_linux.drop(l);
+}
+
+static void compare(struct lab *lab, const char *arch, unsigned word)
+{
+    struct opened o;
+    struct seen s = {.guest = guest_new(), .word = word};
+    char path[64];
+    record(lab, arch);
+    (void)snprintf(path, sizeof path, "%s.txt", arch);
+    size_t bytes;
+    s.serial = lab_read(path, &bytes);
+    char *to = s.serial; /* lines end in \n alone */
+    for (char *from = s.serial; *from; from++)
+        if (*from != '\r')
+            *to++ = *from;
+    *to = 0;
+    opened_open(&o, arch);
+    look(&o, s.guest, opened_end(&o));
+    compare_symbols(lab, &s);
+    compare_processes(&s);
+    compare_modules(&s);
+    syscalls_have_names(s.guest, word);
+    assert_non_null(strstr(s.serial, guest_version(s.guest)));
+    if (word == 8)
+        derived_layout_is_the_described_one(&o);
+    spinning_is_current(&o, &s);
+    opened_close(&o);
+    guest_free(s.guest);
+    free(s.serial);
+}
+
+static void amd64(void **state)
+{
+    compare(*state, "amd64", 8);
+}
+
+static void i386(void **state)
+{
+    compare(*state, "i386", 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(amd64),
+        cmocka_unit_test(i386),
+    };
+    return cmocka_run_group_tests(tests, lab_open, lab_close);
+}
