@@ -116,7 +116,7 @@ void lower_cold(struct lower *l, uint8_t *site)
         l->e->full = true;
         return;
     }
-    l->cold[l->colds++] = (struct cold){site, (uint16_t)l->n};
+    l->cold[l->colds++] = (struct cold){site, (uint16_t)l->n, l->x87_at};
 }
 
 bool lower_can_address(const struct lower *l)
@@ -460,6 +460,8 @@ static void emit_interpret(struct lower *l, unsigned n, uint32_t next)
 static void lower_by_handler(struct lower *l)
 {
     lower_save_flags(l);
+    lower_units_settle(l);
+    l->units = 0;
     emit_interpret(l, l->n, lower_next(l));
     l->flags = FLAGS_SAVED;
     l->fix = FIX_NONE;
@@ -471,7 +473,9 @@ static void lower_insn(struct lower *l)
 {
     static rule_fn *const rules[] = {lower_branch, lower_int,      lower_sse,
                                      lower_muldiv, lower_bits,     lower_exchange,
-                                     lower_system};
+                                     lower_system, lower_x87};
+    if (l->i->cls != CLASS_NORMAL)
+        lower_units_settle(l);
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
         if (rules[n](l))
             return;
@@ -487,15 +491,20 @@ static void emit_insns(struct lower *l, unsigned first, uint32_t offset)
         if (l->is_entered[l->n]) {
             lower_save_flags(l);
             l->flags = FLAGS_SAVED;
+            l->units = 0;
+            if (l->entry_x87_at[l->n] != X87_SETTLED)
+                l->x87_at = l->entry_x87_at[l->n];
             l->entry[l->n] = emit_here(l->e);
         }
         lower_insn(l);
         l->resume[l->n] = emit_here(l->e);
         l->resume_flags[l->n] = (uint8_t)l->flags;
+        l->resume_units[l->n] = l->units;
         l->offset += l->i->len;
     }
     if (!l->ended) {
         lower_save_flags(l);
+        lower_units_settle(l);
         lower_fall_through(l, l->offset);
     }
 }
@@ -517,6 +526,7 @@ static void emit_plain(struct lower *l)
     memcpy(fast, l->cold, fasts * sizeof fast[0]);
     for (unsigned k = 0; k < fasts; k++) {
         l->is_entered[fast[k].n] = true;
+        l->entry_x87_at[fast[k].n] = fast[k].x87_at;
         if (fast[k].n < first)
             first = fast[k].n;
     }
@@ -527,7 +537,8 @@ static void emit_plain(struct lower *l)
     l->flags = FLAGS_SAVED;
     l->fix = FIX_NONE;
     l->ended = false;
-    l->sse_checked = false;
+    l->units = 0;
+    l->x87_at = X87_SETTLED;
     emit_insns(l, first, offset_of(l->k, first));
     for (unsigned k = 0; k < fasts; k++)
         emit_patch(l->e, fast[k].site, l->entry[fast[k].n]);
@@ -538,9 +549,11 @@ static void emit_colds(struct lower *l)
     for (unsigned k = 0; k < l->colds; k++) {
         unsigned n = l->cold[k].n;
         emit_patch(l->e, l->cold[k].site, emit_here(l->e));
+        lower_units_settle_cold(l, &l->cold[k]);
         emit_interpret(l, n, offset_of(l->k, n + 1));
         if (l->k->insns[n].cls != CLASS_NORMAL)
             continue;
+        lower_units_back(l, n, offset_of(l->k, n + 1));
         if (l->resume_flags[n] != FLAGS_SAVED)
             emit_restore(l->e);
         emit_jump_to(l->e, 16, l->resume[n]);
@@ -557,7 +570,12 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
                         .end = j->rw + j->bytes,
                         .to_exec = j->exec - j->rw};
     uint32_t start = (uint32_t)(k->start & (PAGE_BYTES - 1));
-    struct lower l = {.j = j, .e = &hot, .k = k, .is64 = k->mode == MODE_64};
+    struct lower l = {.j = j,
+                      .e = &hot,
+                      .k = k,
+                      .is64 = k->mode == MODE_64,
+                      .offset = start,
+                      .x87_at = X87_SETTLED};
     uint32_t first_slot = j->slot_count;
     const uint8_t *code = emit_here(&hot);
     if (k->count > PLAN_INSNS)
@@ -567,11 +585,13 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
         l.plan = plan.slots ? &plan : NULL;
     }
     uint8_t *too_far = emit_budget(&l);
+    lower_units_start(&l);
     emit_insns(&l, 0, start);
     l.e = &cold;
     if (l.plan)
         emit_plain(&l);
     emit_colds(&l);
+    lower_units_finish(&l);
     emit_stubs(&l);
     emit_refusal(&l, too_far, start);
     if (hot.full || cold.full) {

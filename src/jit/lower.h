@@ -21,7 +21,9 @@ enum flag_fix {
 
 enum {
     COLD_MAX = 512,
-    STUBS_MAX = 4 /* two jumps at the end of each version of the block */
+    STUBS_MAX = 4, /* two jumps at the end of each version of the block */
+    NEED_MAX = 4 * PLAN_INSNS + 4,
+    X87_SETTLED = -1
 };
 
 /* A linkable jump out of the block. */
@@ -33,6 +35,22 @@ struct stub {
 struct cold {
     uint8_t *site; /* the jump that leads here */
     uint16_t n;    /* instruction index */
+    int32_t x87_at; /* of struct lower */
+};
+
+/* The host's units that can hold guest state. */
+enum lower_unit {
+    UNIT_SIMD = 1, /* XMM0..15, MXCSR */
+    UNIT_X87 = 2
+};
+
+/* Out of line: load a unit before instruction n. */
+struct need {
+    uint8_t *site;
+    const uint8_t *resume;
+    uint16_t offset; /* of the instruction in its page */
+    uint8_t n, unit;
+    int32_t x87_at;
 };
 
 struct lower {
@@ -45,7 +63,9 @@ struct lower {
     bool is64;
     enum flag_place flags;
     enum flag_fix fix;
-    bool sse_checked;     /* the block has proved that SSE is usable */
+    uint8_t units;        /* enum lower_unit that hold the guest's state here */
+    int32_t x87_at;       /* page offset of the last x87 instruction when
+                             cpu->jit_x87_ip does not have it yet */
     bool ended;           /* the block's last jump has been emitted */
     struct rm mem;        /* see lower_operand() */
     /* The fast version of a block follows a plan; what it cannot go on with
@@ -61,6 +81,10 @@ struct lower {
     const uint8_t *resume[PLAN_INSNS], *entry[PLAN_INSNS];
     uint8_t resume_flags[PLAN_INSNS];
     bool is_entered[PLAN_INSNS];
+    uint8_t resume_units[PLAN_INSNS];
+    int32_t entry_x87_at[PLAN_INSNS];
+    struct need needs[NEED_MAX];
+    unsigned need_count;
 };
 
 /* Page offset behind the current instruction. */
@@ -74,6 +98,7 @@ typedef bool rule_fn(struct lower *l);
 bool lower_int(struct lower *l);
 bool lower_branch(struct lower *l);
 bool lower_sse(struct lower *l);
+bool lower_x87(struct lower *l);
 bool lower_muldiv(struct lower *l);
 bool lower_bits(struct lower *l);
 bool lower_exchange(struct lower *l);
@@ -139,6 +164,25 @@ void lower_move_sp(struct lower *l, int32_t by);
 
 /* A jump to the cold path of the current instruction. */
 void lower_cold(struct lower *l, uint8_t *site);
+
+/* ---- vector and x87 state (lower_units.c) */
+/* From here on the host's unit holds the guest's state. */
+void lower_need(struct lower *l, enum lower_unit unit);
+/* The same at the start of the block for what its instructions use. */
+void lower_units_start(struct lower *l);
+/* Before what may leave the block or call C: no x87_at is outstanding. */
+void lower_units_settle(struct lower *l);
+void lower_units_settle_cold(struct lower *l, const struct cold *cold);
+/* Code that called C for instruction n is about to resume behind it, at page
+ * offset `next`. */
+void lower_units_back(struct lower *l, unsigned n, uint32_t next);
+void lower_units_finish(struct lower *l); /* the out-of-line code */
+/* Which unit the rule for this instruction uses, or 0. */
+unsigned lower_sse_unit(const struct insn *i);
+unsigned lower_x87_unit(const struct lower *l, const struct insn *i);
+/* The two opcode bytes that the rule emits for a form without memory; 0: no such
+ * rule, or nothing to emit. */
+unsigned lower_x87_opcode(const struct insn *i);
 
 /* ---- leaving the block */
 /* To page offset `target` (any, relative to this page). Flags are SAVED. */
