@@ -657,7 +657,7 @@ static void traces_are_kept_listed_exported_and_deleted(void **state)
     if (!strstr(f->out, ",device,") || !strstr(f->out, ",0x3fb,0x83,1,write,"))
         fail_msg("x.csv: %.300s", f->out);
     read_text(f, "x.drcov", f->out);
-    if (!strstr(f->out, "region-f0000"))
+    if (!strstr(f->out, "region-ffff0000"))
         fail_msg("x.drcov: %.300s", f->out);
     refuses(f, "traces traced --delete none", "there is no trace named none");
     expect(f, "traces traced --delete all", 0, "");

@@ -131,16 +131,15 @@ bool lower_can_address(const struct lower *l)
     return true;
 }
 
-/* The effective address into H_SCRATCH_A. */
-void lower_effective(struct lower *l)
+void lower_effective_to(struct lower *l, unsigned to)
 {
     const struct insn *i = l->i;
     struct emit *e = l->e;
     unsigned size = l->is64 && i->addr == 8 ? 8 : 4;
     if (i->base == REG_RIP) {
-        emit_load(e, 8, H_SCRATCH_A, rm_abs(&l->j->cpu->jit_page));
-        emit_op(e, 8, 0x8d, H_SCRATCH_A,
-                rm_base(H_SCRATCH_A, i->disp + (int32_t)lower_next(l)), 8, 0);
+        emit_load(e, 8, to, rm_abs(&l->j->cpu->jit_page));
+        emit_op(e, 8, 0x8d, to,
+                rm_base(to, i->disp + (int32_t)lower_next(l)), 8, 0);
         return;
     }
     unsigned base = i->base == REG_ZERO ? (unsigned)H_NONE
@@ -148,13 +147,13 @@ void lower_effective(struct lower *l)
     unsigned index = i->index == REG_ZERO ? (unsigned)H_NONE
                                           : lower_get(l, i->index, H_SCRATCH_B);
     if (base == H_NONE && index == H_NONE) {
-        emit_mov_ri(e, H_SCRATCH_A,
+        emit_mov_ri(e, to,
                     size == 8 ? (uint64_t)(int64_t)i->disp
                               : (uint64_t)(uint32_t)i->disp);
         return;
     }
     if (index == H_NONE && i->disp == 0) {
-        emit_mov_rr(e, size, H_SCRATCH_A, base);
+        emit_mov_rr(e, size, to, base);
         return;
     }
     struct rm rm = rm_base(base, i->disp);
@@ -164,7 +163,12 @@ void lower_effective(struct lower *l)
         rm.reg = (uint8_t)index;
         rm.index = H_NONE;
     }
-    emit_op(e, size, 0x8d, H_SCRATCH_A, rm, 8, 0);
+    emit_op(e, size, 0x8d, to, rm, 8, 0);
+}
+
+void lower_effective(struct lower *l)
+{
+    lower_effective_to(l, H_SCRATCH_A);
 }
 
 void lower_segment(struct lower *l)
@@ -355,33 +359,55 @@ void lower_dispatch(struct lower *l)
     emit_jump_to(l->e, 16, l->j->dispatch);
 }
 
-static void leave_in_page(struct lower *l, uint32_t target)
+static bool in_page(int64_t target)
+{
+    return target >= 0 && target < PAGE_BYTES;
+}
+
+/* Linked later: until then the jump goes to a stub that says which it is. */
+static void leave_in_page(struct lower *l, unsigned condition, uint32_t target)
 {
     struct jit *j = l->j;
-    uint8_t *site = emit_jump(l->e, 16);
-    if (j->slot_count == JIT_SLOTS) {
+    uint8_t *site = emit_jump(l->e, condition);
+    if (j->slot_count == JIT_SLOTS || l->stubs == STUBS_MAX) {
         l->e->full = true;
         return;
     }
-    uint32_t s = j->slot_count++;
-    const uint8_t *stub = emit_here(l->e);
-    emit_patch(l->e, site, stub);
-    emit_mov_ri(l->e, H_RDX, s);
-    emit_mov_ri(l->e, H_RCX, target);
-    emit_jump_to(l->e, 16, j->exit_link);
-    j->slots[s] = (struct slot){.site = site, .stub = stub};
+    l->stub[l->stubs++] = (struct stub){j->slot_count, target};
+    j->slots[j->slot_count++] = (struct slot){.site = site};
+}
+
+static void emit_stubs(struct lower *l)
+{
+    struct jit *j = l->j;
+    for (unsigned k = 0; k < l->stubs; k++) {
+        struct slot *s = &j->slots[l->stub[k].slot];
+        s->stub = emit_here(l->e);
+        emit_patch(l->e, s->site, s->stub);
+        emit_mov_ri(l->e, H_RDX, l->stub[k].slot);
+        emit_mov_ri(l->e, H_RCX, l->stub[k].target);
+        emit_jump_to(l->e, 16, j->exit_link);
+    }
 }
 
 static void leave(struct lower *l, int64_t target, unsigned rip_bytes)
 {
     struct emit *e = l->e;
-    if (target >= 0 && target < PAGE_BYTES) {
-        leave_in_page(l, (uint32_t)target);
+    if (in_page(target)) {
+        leave_in_page(l, 16, (uint32_t)target);
         return;
     }
     emit_load(e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
     emit_op(e, rip_bytes, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8, 0);
     lower_dispatch(l);
+}
+
+bool lower_leave_if(struct lower *l, unsigned condition, int64_t target)
+{
+    if (!in_page(target))
+        return false;
+    leave_in_page(l, condition, (uint32_t)target);
+    return true;
 }
 
 void lower_leave(struct lower *l, int64_t target)
@@ -566,6 +592,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
         emit_plain(&l);
     emit_colds(&l);
     lower_units_finish(&l);
+    emit_stubs(&l);
     emit_refusal(&l, too_far, start);
     if (hot.full || cold.full) {
         j->slot_count = first_slot;

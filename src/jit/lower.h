@@ -21,8 +21,14 @@ enum flag_fix {
 
 enum {
     COLD_MAX = 512,
+    STUBS_MAX = 4, /* two jumps at the end of each version of the block */
     NEED_MAX = 4 * PLAN_INSNS + 4,
     X87_SETTLED = -1
+};
+
+/* A linkable jump out of the block. */
+struct stub {
+    uint32_t slot, target;
 };
 
 /* Out of line: interpret instruction n, then go on at `resume`. */
@@ -68,6 +74,8 @@ struct lower {
     enum { HELD_NOT, HELD_READ, HELD_WRITE } held[PLAN_SLOTS]; /* addends */
     struct cold cold[COLD_MAX];
     unsigned colds;
+    struct stub stub[STUBS_MAX];
+    unsigned stubs;
     /* Per instruction: where cold paths come back, and the flags there; where
      * the fast version goes on in the plain one, with flags SAVED. */
     const uint8_t *resume[PLAN_INSNS], *entry[PLAN_INSNS];
@@ -145,6 +153,7 @@ void lower_translate(struct lower *l, unsigned bytes, bool write);
 bool lower_can_address(const struct lower *l);
 /* The effective address (no segment) into H_SCRATCH_A; flags untouched. */
 void lower_effective(struct lower *l);
+void lower_effective_to(struct lower *l, unsigned to);
 /* Add the segment's base to it; flags are SAVED. */
 void lower_segment(struct lower *l);
 
@@ -171,6 +180,8 @@ void lower_units_finish(struct lower *l); /* the out-of-line code */
 /* Which unit the rule for this instruction uses, or 0. */
 unsigned lower_sse_unit(const struct insn *i);
 unsigned lower_x87_unit(const struct lower *l, const struct insn *i);
+/* Has the x87 instruction a row, and does it write its memory operand? */
+bool lower_x87_knows(const struct insn *i, bool *stores);
 /* The two opcode bytes that the rule emits for a form without memory; 0: no such
  * rule, or nothing to emit. */
 unsigned lower_x87_opcode(const struct insn *i);
@@ -178,6 +189,9 @@ unsigned lower_x87_opcode(const struct insn *i);
 /* ---- leaving the block */
 /* To page offset `target` (any, relative to this page). Flags are SAVED. */
 void lower_leave(struct lower *l, int64_t target);
+/* A conditional jump there; false, and nothing emitted, when the target lies in
+ * another page. */
+bool lower_leave_if(struct lower *l, unsigned condition, int64_t target);
 /* To what lies behind: EIP does not wrap at 4 GiB. */
 void lower_fall_through(struct lower *l, uint32_t next);
 /* To the RIP in H_SCRATCH_A. */

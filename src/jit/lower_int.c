@@ -281,10 +281,15 @@ static bool lower_lea(struct lower *l)
     if (l->i->mnemonic != ZYDIS_MNEMONIC_LEA || !lower_first(l->i, &g) ||
         !lower_can_address(l))
         return false;
-    lower_effective(l);
-    unsigned h = l->i->size < 4 ? lower_get(l, g, H_SCRATCH_C)
-                                : lower_target(l, g, H_SCRATCH_C);
-    emit_mov_rr(l->e, l->i->size, h, H_SCRATCH_A);
+    unsigned size = l->i->size, address = l->is64 && l->i->addr == 8 ? 8 : 4;
+    unsigned h = size < 4 ? lower_get(l, g, H_SCRATCH_C)
+                          : lower_target(l, g, H_SCRATCH_C);
+    if (size == address || (size == 8 && address == 4)) {
+        lower_effective_to(l, h);
+    } else {
+        lower_effective(l);
+        emit_mov_rr(l->e, size, h, H_SCRATCH_A);
+    }
     lower_put(l, g, h);
     return true;
 }
