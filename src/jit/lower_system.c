@@ -86,7 +86,29 @@ static bool lower_cli(struct lower *l)
     return true;
 }
 
+/* SWAPGS exchanges bases; code goes on in the same mode. */
+static bool lower_swapgs(struct lower *l)
+{
+    struct cpu *c = l->j->cpu;
+    struct emit *e = l->e;
+    if (l->i->mnemonic != ZYDIS_MNEMONIC_SWAPGS || !l->is64)
+        return false;
+    lower_save_flags(l);
+    emit_alu_ri(e, 1, 7, rm_abs(&c->cpl), 0);
+    lower_cold(l, emit_jump(e, 5));
+    emit_load(e, 8, H_SCRATCH_A, rm_abs(&c->kernel_gs_base));
+    emit_load(e, 8, H_SCRATCH_B, rm_abs(&c->seg[SEG_GS].base));
+    emit_store(e, 8, rm_abs(&c->kernel_gs_base), H_SCRATCH_B);
+    emit_store(e, 8, rm_abs(&c->seg[SEG_GS].base), H_SCRATCH_A);
+    emit_store(e, 8, rm_abs(&c->ea_base[SEG_GS]), H_SCRATCH_A);
+    lower_flags_clobbered(l);
+    lower_fall_through(l, lower_next(l));
+    l->ended = true;
+    return true;
+}
+
 bool lower_system(struct lower *l)
 {
-    return lower_nop(l) || lower_rdtsc(l) || lower_pushf(l) || lower_cli(l);
+    return lower_nop(l) || lower_rdtsc(l) || lower_pushf(l) || lower_cli(l) ||
+           lower_swapgs(l);
 }
