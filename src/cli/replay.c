@@ -109,8 +109,12 @@ static void on_output(void *context, uint64_t tick, enum output_channel channel,
 {
     struct replay_run *r = context;
     (void)tick;
-    if (channel == OUT_SERIAL)
-        channel_write(&r->serial, bytes, count);
+    if (channel != OUT_SERIAL)
+        return;
+    channel_write(&r->serial, bytes, count);
+    /* Whole lines at once: the next progress may be long in coming. */
+    if (memchr(bytes, '\n', count))
+        channel_flush(&r->serial);
 }
 
 static void on_progress(void *context, const struct replayer *replayer,

@@ -190,6 +190,8 @@ void lower_units_finish(struct lower *l); /* the out-of-line code */
 /* Which unit the rule for this instruction uses, or 0. */
 unsigned lower_sse_unit(const struct insn *i);
 unsigned lower_x87_unit(const struct lower *l, const struct insn *i);
+/* Has the x87 instruction a row, and does it write its memory operand? */
+bool lower_x87_knows(const struct insn *i, bool *stores);
 /* The two opcode bytes that the rule emits for a form without memory; 0: no such
  * rule, or nothing to emit. */
 unsigned lower_x87_opcode(const struct insn *i);

@@ -42,6 +42,12 @@ unsigned lower_x87_unit(const struct lower *l, const struct insn *i)
     return row_of(l, i) ? UNIT_X87 : 0;
 }
 
+bool lower_x87_knows(const struct insn *i, bool *stores)
+{
+    *stores = rows[i->mnemonic].flags & STORES;
+    return rows[i->mnemonic].is_known;
+}
+
 static unsigned memory_bytes(const struct insn *i)
 {
     return i->size == 2 || i->size == 4 || i->size == 8 ? i->size : 10;
