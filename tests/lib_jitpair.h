@@ -62,9 +62,13 @@ enum jp_mode {
     JP_MODES
 };
 
+/* What most of the code is about. */
+enum jp_flavour { JP_INTEGER, JP_SSE, JP_X87, JP_FLAVOURS };
+
 struct jp_scene {
     uint64_t seed;
     enum jp_mode mode;
+    enum jp_flavour flavour;
     bool user;
     bool is64;                  /* the code is 64-bit code */
     bool can_idle;              /* HLT may occur */

@@ -122,8 +122,21 @@ static void absolute(struct gen *g, unsigned digit, uint64_t address)
 /* ---- instructions from the catalogue of forms
  * -------------------------------------- */
 
-/* What the JIT has rules for (not SSE): opcodes of one and two bytes. */
-static bool is_favourite(const struct oracle_form *t)
+#define INSN(mnemonic, handler, class) [ZYDIS_MNEMONIC_##mnemonic] = true,
+#define INSN_PICK INSN
+static const bool is_sse[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+#include "cpu/insn_sse.def"
+};
+static const bool is_x87[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+#include "cpu/insn_mmx.def"
+#include "cpu/insn_x87.def"
+};
+#undef INSN
+#undef INSN_PICK
+
+/* Integer instructions that the JIT has rules for: opcodes of one and two bytes.
+ */
+static bool is_integer(const struct oracle_form *t)
 {
     switch (t->mnemonic) {
     case ZYDIS_MNEMONIC_MOV:
@@ -170,6 +183,15 @@ static bool is_favourite(const struct oracle_form *t)
     }
 }
 
+static bool is_favourite(struct gen *g, const struct oracle_form *t)
+{
+    if (g->s->flavour == JP_SSE && !one_in(g, 8))
+        return is_sse[t->mnemonic];
+    if (g->s->flavour == JP_X87 && !one_in(g, 8))
+        return is_x87[t->mnemonic] || (is_sse[t->mnemonic] && one_in(g, 4));
+    return is_integer(t);
+}
+
 static const struct oracle_form *choose_form(struct gen *g)
 {
     bool favourite = below(g, 8) > 1;
@@ -181,7 +203,7 @@ static const struct oracle_form *choose_form(struct gen *g)
             continue;
         if (t->cls == CLASS_STOP && !one_in(g, 24))
             continue;
-        if (!favourite || is_favourite(t))
+        if (!favourite || is_favourite(g, t))
             return t;
     }
 }
@@ -654,6 +676,46 @@ static void gen_system(struct gen *g)
     }
 }
 
+/* ---- vector and x87 state
+ * ----------------------------------------------------------------- */
+
+/* PUSH imm32; LDMXCSR or FLDCW [rSP]; POP rAX. Most values mask everything. */
+static void gen_control_word(struct gen *g)
+{
+    static const uint32_t mxcsr[] = {0x1f80, 0x1f80, 0x9fc0, 0x7f80,
+                                     0x3fbf, 0x1f00, 0x1d80, 0x11f80};
+    static const uint16_t control[] = {0x37f, 0x37f, 0x27f, 0xf7f,
+                                       0x7f,  0x33e, 0x37b, 0x340};
+    bool is_x87_word = one_in(g, 2);
+    u8(g, 0x68);
+    u32(g, is_x87_word ? control[below(g, 8)] : mxcsr[below(g, 8)]);
+    if (is_x87_word)
+        PUT(g, "\xd9\x2c\x24");
+    else
+        PUT(g, "\x0f\xae\x14\x24");
+    u8(g, 0x58);
+}
+
+static void gen_units(struct gen *g)
+{
+    switch (below(g, 6)) {
+    case 0:
+        PUT(g, "\xdb\xe3"); /* FNINIT */
+        return;
+    case 1:
+        PUT(g, "\xdb\xe2"); /* FNCLEX */
+        return;
+    case 2:
+        PUT(g, "\x0f\x77"); /* EMMS */
+        return;
+    case 3:
+        PUT(g, "\xdf\xe0\x9e"); /* FNSTSW AX; SAHF */
+        return;
+    default:
+        gen_control_word(g);
+    }
+}
+
 /* ---- the stream */
 
 /* Where faults go on: a stack and pointers. */
@@ -676,7 +738,9 @@ static void gen_reload(struct gen *g)
 static void gen_one(struct gen *g)
 {
     unsigned what = below(g, 100);
-    if (what < 66)
+    if (g->s->flavour != JP_INTEGER && one_in(g, 16))
+        gen_units(g);
+    else if (what < 66)
         gen_form(g);
     else if (what < 78)
         gen_relative(g);

@@ -318,6 +318,7 @@ static void begin(struct jp_scene *s, uint64_t seed)
 
 static void lay_out(struct jp_scene *s)
 {
+    s->flavour = (enum jp_flavour)below(s, JP_FLAVOURS);
     s->is64 = s->mode == JP_LONG;
     s->can_idle = one_in(s, 3);
     s->code = 0x400000;
@@ -408,6 +409,30 @@ static void set_control(const struct jp_scene *s, struct cpu *c,
     c->sfmask = 0x700;
 }
 
+/* Vector and x87 state. Mostly all exceptions are masked. */
+static void set_units(struct cpu *c, struct oracle_random *r)
+{
+    uint8_t fx[512];
+    struct x87 *x = &c->x87;
+    oracle_random_fx(r, fx);
+    x->control = load_le16(fx);
+    x->status = load_le16(fx + 2) & 0xc7ff;
+    x->top = load_le16(fx + 2) >> 11 & 7;
+    x->valid = fx[4];
+    c->mxcsr = load_le32(fx + 24);
+    for (unsigned k = 0; k < 8; k++) {
+        x->mantissa[k] = load_le64(fx + 32 + 16 * k);
+        x->exponent[k] = load_le16(fx + 40 + 16 * k);
+    }
+    if (oracle_below(r, 8)) {
+        c->mxcsr |= 0x1f80;
+        x->control |= 0x3f;
+        x->status &= 0x477f; /* nothing pending */
+    }
+    for (unsigned n = 0; n < 16; n++)
+        oracle_fill_16(r, c->xmm[n].u8);
+}
+
 void jp_registers(const struct jp_scene *s, struct cpu *c)
 {
     struct oracle_random r = s->r;
@@ -421,8 +446,7 @@ void jp_registers(const struct jp_scene *s, struct cpu *c)
     }
     c->r[REG_RSP] = s->stack + 0x2000;
     c->r[REG_RIP] = s->entries[0];
-    for (unsigned n = 0; n < 16; n++)
-        oracle_fill_16(&r, c->xmm[n].u8);
+    set_units(c, &r);
     cpu_set_rflags(c, (oracle_random(&r) & (FLAGS_ARITH | FLAG_AC)) | FLAG_IF |
                           2 | (s->user && oracle_below(&r, 2) ? FLAG_IOPL : 0));
     c->halted = false;

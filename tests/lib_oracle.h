@@ -1,5 +1,6 @@
 /* The host-CPU oracle: runs one instruction at a time on the host CPU and in
- * tier 0 from the same state and compares what both leave, faults included.
+ * tier 0, or compiled by tier 1, from the same state and compares what both
+ * leave, faults included.
  *
  * Both sides see the same few pages at the same linear addresses (below 4 GiB,
  * so that 32-bit code reaches them) and nothing else:
@@ -140,8 +141,10 @@ bool oracle_native_run(struct oracle_native *n);
 /* ---- tier 0 (lib_oracle_guest.c)
  * ---------------------------------------------------- */
 struct oracle_guest;
-struct oracle_guest *oracle_guest_new(void);
+/* is_compiled: what is not stepped runs as compiled code, where there is such. */
+struct oracle_guest *oracle_guest_new(bool is_compiled);
 void oracle_guest_free(struct oracle_guest *g);
+uint64_t oracle_guest_blocks(const struct oracle_guest *g); /* compiled */
 void oracle_guest_run(struct oracle_guest *g, const struct oracle_shared *s,
                       const struct oracle_case *k, struct oracle_result *out);
 
@@ -179,6 +182,7 @@ int32_t oracle_form_find(const struct oracle_forms *f, unsigned mode,
 struct oracle_wish {
     bool modes[ORACLE_MODES];
     int only; /* ZydisMnemonic, or -1 */
+    bool is_compiled; /* step only what cannot do otherwise */
 };
 /* The next case. */
 void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
@@ -212,6 +216,7 @@ struct oracle_options {
 };
 struct oracle_totals {
     uint64_t cases, mismatches, faults;
+    uint64_t blocks; /* compiled by tier 1 */
     uint32_t forms, forms_tried;
     double seconds;
     bool is_unavailable; /* nothing ran: the host forbids what it takes */

@@ -579,7 +579,7 @@ void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
     if (d.is_valid) {
         bool ends = d.zi.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
                     d.zi.meta.category == ZYDIS_CATEGORY_RET;
-        out->stepped = ends || oracle_below(r, 2);
+        out->stepped = ends || (oracle_below(r, 2) && !w->is_compiled);
         aim_repeat(&d);
         aim_memory(&d);
         aim_special(&d);

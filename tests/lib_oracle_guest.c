@@ -1,4 +1,4 @@
-/* Tier 0's side of the oracle: a CPU at CPL 3 behind page tables that map the
+/* The side of tier 0 or tier 1 of the oracle: a CPU at CPL 3 behind page tables that map the
  * same window, and an IDT whose handlers halt: what a handler's frame holds is
  * the outcome. */
 #include "tests/lib_oracle.h"
@@ -7,6 +7,7 @@
 #include "cpu/cpu.h"
 #include "cpu/model.h"
 #include "cpu/x87.h"
+#include "jit/jit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ struct oracle_guest {
     struct phys *phys;
     uint32_t frame;
     struct cpu cpu;
+    struct jit *jit; /* or NULL */
     uint32_t code_at, code_bytes;
 };
 
@@ -183,7 +185,7 @@ static void build_ldt(struct oracle_guest *g)
     }
 }
 
-struct oracle_guest *oracle_guest_new(void)
+struct oracle_guest *oracle_guest_new(bool is_compiled)
 {
     static const struct cpu_board board = {.io_read = no_io_read,
                                            .io_write = no_io_write,
@@ -217,11 +219,28 @@ struct oracle_guest *oracle_guest_new(void)
         free(g);
         return NULL;
     }
+    const struct jit_options options = {.cache_bytes = 4 << 20,
+                                        .tier1_threshold = 1};
+    if (is_compiled)
+        g->jit = jit_new(&g->cpu, &options, &err);
+    if (is_compiled && !g->jit) {
+        oracle_guest_free(g);
+        return NULL;
+    }
     return g;
+}
+
+uint64_t oracle_guest_blocks(const struct oracle_guest *g)
+{
+    struct jit_stats stats = {0};
+    if (g->jit)
+        jit_stats(g->jit, &stats);
+    return stats.blocks_compiled;
 }
 
 void oracle_guest_free(struct oracle_guest *g)
 {
+    jit_free(g->jit);
     cpu_fini(&g->cpu);
     phys_free(g->phys);
     free(g);

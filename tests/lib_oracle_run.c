@@ -93,10 +93,11 @@ static void report(struct session *s)
     }
     fprintf(s->out,
             "oracle: %llu cases in %.1f s (%.0f/s), %llu of them faults; "
-            "%u of %u forms tried; %llu mismatches\n",
+            "%u of %u forms tried; %llu blocks compiled; %llu mismatches\n",
             (unsigned long long)t->cases, t->seconds,
             (double)t->cases / t->seconds, (unsigned long long)t->faults,
-            t->forms_tried, t->forms, (unsigned long long)t->mismatches);
+            t->forms_tried, t->forms, (unsigned long long)t->blocks,
+            (unsigned long long)t->mismatches);
     for (unsigned n = 0; n <= ZYDIS_MNEMONIC_MAX_VALUE + 1; n++)
         if (s->bad[n])
             fprintf(s->out, "    %6u  %s\n", s->bad[n],
@@ -149,7 +150,7 @@ static bool open_session(struct session *s)
         oracle_native_fini(&s->native);
         return false;
     }
-    s->guest = oracle_guest_new();
+    s->guest = oracle_guest_new(s->options->wish.is_compiled);
     return s->guest != NULL;
 }
 
@@ -174,6 +175,7 @@ bool oracle_run(const struct oracle_options *o, FILE *out,
            (o->cases ? totals->cases < o->cases : now() - start < o->seconds))
         run_batch(s);
     totals->seconds = now() - start;
+    totals->blocks = oracle_guest_blocks(s->guest);
     report(s);
     oracle_guest_free(s->guest);
     oracle_native_fini(&s->native);

@@ -1,5 +1,5 @@
 /* The host-CPU oracle as a program: tests/oracle --seconds N [--seed S]
- * [--only MNEMONIC] [--mode 64|32|16] [--verbose]. Exit status 1 on a mismatch.
+ * [--engine interp|tier1] [--only MNEMONIC] [--mode 64|32|16] [--verbose]. Exit status 1 on a mismatch.
  */
 #include "tests/lib_oracle.h"
 
@@ -18,8 +18,8 @@ static int find_mnemonic(const char *name)
 static int usage(void)
 {
     fprintf(stderr, "usage: oracle [--seconds N] [--cases N] [--seed S] "
-                    "[--only MNEMONIC] [--mode 64|32|16] [--reports N] "
-                    "[--verbose]\n");
+                    "[--engine interp|tier1] [--only MNEMONIC] "
+                    "[--mode 64|32|16] [--reports N] [--verbose]\n");
     return 2;
 }
 
@@ -31,6 +31,7 @@ static bool parse(int argc, char **argv, struct oracle_options *o)
         {"seed", required_argument, NULL, 'r'},
         {"only", required_argument, NULL, 'o'},
         {"mode", required_argument, NULL, 'm'},
+        {"engine", required_argument, NULL, 'e'},
         {"reports", required_argument, NULL, 'n'},
         {"verbose", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0}};
@@ -56,6 +57,9 @@ static bool parse(int argc, char **argv, struct oracle_options *o)
             o->wish.modes[ORACLE_32] = atoi(optarg) == 32;
             o->wish.modes[ORACLE_16] = atoi(optarg) == 16;
             break;
+        case 'e':
+            o->wish.is_compiled = strcasecmp(optarg, "tier1") == 0;
+            break;
         case 'n':
             o->max_reports = (unsigned)atoi(optarg);
             break;
@@ -73,7 +77,7 @@ int main(int argc, char **argv)
 {
     struct oracle_options o = {.seconds = 10,
                                .seed = 1,
-                               .wish = {{true, true, true}, -1},
+                               .wish = {{true, true, true}, -1, false},
                                .max_reports = 40};
     struct oracle_totals totals;
     if (!parse(argc, argv, &o))

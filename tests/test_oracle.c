@@ -9,13 +9,13 @@
 
 #include <cmocka.h>
 
-enum { SEED = 20240607, CASES = 40000 };
+enum { SEED = 20240607, CASES = 40000, COMPILED_CASES = 25000 };
 
 static void tier_0_agrees_with_the_host_cpu(void **state)
 {
     struct oracle_options o = {.cases = CASES,
                                .seed = SEED,
-                               .wish = {{true, true, true}, -1},
+                               .wish = {{true, true, true}, -1, false},
                                .max_reports = 20};
     struct oracle_totals totals;
     (void)state;
@@ -28,6 +28,25 @@ static void tier_0_agrees_with_the_host_cpu(void **state)
     assert_int_equal(totals.mismatches, 0);
     /* With this many cases nearly every form is drawn. */
     assert_true(totals.forms_tried > totals.forms * 9 / 10);
+}
+
+/* The same for compiled code; 16-bit code is never compiled. */
+static void tier_1_agrees_with_the_host_cpu(void **state)
+{
+    struct oracle_options o = {.cases = COMPILED_CASES,
+                               .seed = SEED + 1,
+                               .wish = {{true, true, false}, -1, true},
+                               .max_reports = 20};
+    struct oracle_totals totals;
+    (void)state;
+    bool agrees = oracle_run(&o, stdout, &totals);
+    if (totals.is_unavailable)
+        skip();
+    assert_true(agrees);
+    assert_int_equal(totals.mismatches, 0);
+    assert_true(totals.forms_tried > totals.forms * 9 / 10);
+    /* Blocks across pages, branches and undefined encodings are not. */
+    assert_true(totals.blocks > COMPILED_CASES * 3 / 5);
 }
 
 /* A row that no encoding reaches would never be tested. */
@@ -57,6 +76,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_claimed_mnemonic_has_a_form),
         cmocka_unit_test(tier_0_agrees_with_the_host_cpu),
+        cmocka_unit_test(tier_1_agrees_with_the_host_cpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,8 @@
 enum {
     BLOCK_INSNS = 64,           /* longest block */
     ARENA_BYTES = 48 << 20,     /* decoded instructions; full: flush */
-    HASH_SIZE = 1 << 15,
+    HASH_BITS = 17,
+    HASH_SIZE = 1 << HASH_BITS,
     PAGE_SLOTS = 1 << 13,       /* frames that hold code, at most */
     JUMP_SIZE = 1 << 12,
     CHUNK_SHIFT = 6             /* granularity of the code bitmap of a page */
@@ -43,8 +44,8 @@ struct blocks {
 
 static unsigned hash_of(uint64_t start, unsigned mode)
 {
-    return (unsigned)((start ^ start >> 15 ^ (uint64_t)mode << 13) &
-                      (HASH_SIZE - 1));
+    return (unsigned)((start * 4 + mode) * 0x9e3779b97f4a7c15 >>
+                      (64 - HASH_BITS));
 }
 
 static struct code_page *page_slot(struct blocks *b, uint32_t frame)

@@ -261,6 +261,13 @@ struct cpu {
                                linear address of a page in use */
     uint64_t jit_target; /* derived: scratch of compiled CALLs */
     uint32_t jit_link; /* derived: the unlinked jump that was left through */
+    /* derived: 1 while the host's units hold the guest's SSE or x87 state (jit/
+     * thunks_simd.c); always 0 when C code runs. */
+    uint8_t jit_simd, jit_x87;
+    uint8_t jit_refused; /* derived: they may not; tier 0 executes what is next */
+    uint8_t jit_x87_seg; /* derived: of the last x87 operand since then */
+    uint64_t jit_x87_ip; /* derived: of the last x87 instruction since then */
+    uint32_t jit_mxcsr;  /* derived: scratch */
     struct cpu_probe probe;         /* derived: an observer's */
 };
 
@@ -309,9 +316,10 @@ static inline void cpu_set_arith(struct cpu *c, uint32_t rflags)
 /* ---- derived state --------------------------------------------------------- */
 
 /* After any change to segments, CR0, EFER, CPL or VM: recompute mode,
- * linear_mask, sp_mask, ea_base, ea_flat. CPL is set by its owner first. */
+ * linear_mask, sp_mask, ea_base, ea_flat, and tell the MMU who accesses. CPL is
+ * set by its owner first. */
 void cpu_update_mode(struct cpu *c);
-/* After CR0, CR3, CR4, EFER, PDPTE or CPL changed: tell the MMU. */
+/* After CR0, CR3, CR4, EFER or PDPTE changed: tell the MMU. */
 void cpu_update_paging(struct cpu *c);
 /* After TF, DR7, AC/AM or shadow changed. */
 void cpu_update_single(struct cpu *c);

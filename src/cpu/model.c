@@ -74,54 +74,56 @@ enum { CACHE_DATA = 1, CACHE_CODE = 2, CACHE_UNIFIED = 3 };
         0x80000007, 0, 0, 0, 0, 1 << 8                                         \
     } /* invariant TSC */
 
+/* The second models have the signature of a core that executes in order (family
+ * 6, model 28: Atom D510 and N270): nothing here speculates, and a system that
+ * believes it leaves out its mitigations, above all the two page tables of each
+ * process, which cost a third of a system call. */
 enum {
-    SIGNATURE_64 = 0x000106a5, /* family 6, model 26, stepping 5 */
-    SIGNATURE_32 = 0x000006e8  /* family 6, model 14, stepping 8 */
+    SIGNATURE_64 = 0x000106a5,      /* family 6, model 26, stepping 5 */
+    SIGNATURE_32 = 0x000006e8,      /* family 6, model 14, stepping 8 */
+    SIGNATURE_IN_ORDER = 0x000106ca /* family 6, model 28, stepping 10 */
 };
 
-static const struct cpuid_row rows_64[] = {
-    {0, 0, 7, GENUINE_INTEL},
-    {1, 0, SIGNATURE_64, LEAF_1_EBX,
-     F_SSE3 | F_SSSE3 | F_CX16 | F_SSE41 | F_SSE42 | F_POPCNT, FEATURES_BASE},
-    {0x80000001, 0, 0, 0, X_LAHF, X_SYSCALL | X_NX | X_RDTSCP | X_LM},
-    {0x80000008, 0, 48 << 8 | PHYS_ADDRESS_BITS, 0, 0, 0},
-    COMMON_ROWS,
-};
+#define ROWS_64(signature)                                                     \
+    {0, 0, 7, GENUINE_INTEL},                                                  \
+        {1, 0, (signature), LEAF_1_EBX,                                        \
+         F_SSE3 | F_SSSE3 | F_CX16 | F_SSE41 | F_SSE42 | F_POPCNT,             \
+         FEATURES_BASE},                                                       \
+        {0x80000001, 0, 0, 0, X_LAHF, X_SYSCALL | X_NX | X_RDTSCP | X_LM},     \
+        {0x80000008, 0, 48 << 8 | PHYS_ADDRESS_BITS, 0, 0, 0}, COMMON_ROWS
+#define ROWS_32(signature)                                                     \
+    {0, 0, 7, GENUINE_INTEL},                                                  \
+        {1, 0, (signature), LEAF_1_EBX, F_SSE3, FEATURES_BASE},                \
+        {0x80000001, 0, 0, 0, 0, X_NX},                                        \
+        {0x80000008, 0, 32 << 8 | PHYS_ADDRESS_BITS, 0, 0, 0}, COMMON_ROWS
 
-static const struct cpuid_row rows_32[] = {
-    {0, 0, 7, GENUINE_INTEL},
-    {1, 0, SIGNATURE_32, LEAF_1_EBX, F_SSE3, FEATURES_BASE},
-    {0x80000001, 0, 0, 0, 0, X_NX},
-    {0x80000008, 0, 32 << 8 | PHYS_ADDRESS_BITS, 0, 0, 0},
-    COMMON_ROWS,
-};
+static const struct cpuid_row rows_64[] = {ROWS_64(SIGNATURE_64)};
+static const struct cpuid_row rows_64_2[] = {ROWS_64(SIGNATURE_IN_ORDER)};
+static const struct cpuid_row rows_32[] = {ROWS_32(SIGNATURE_32)};
+static const struct cpuid_row rows_32_2[] = {ROWS_32(SIGNATURE_IN_ORDER)};
 
 enum {
     CR4_BASE = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE |
                CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT
 };
 
+#define MODEL(name_, brand_, rows_, efer, signature, update)                   \
+    {                                                                          \
+        .name = name_, .brand = brand_, .rows = rows_,                         \
+        .row_count = sizeof(rows_) / sizeof(rows_)[0], .cr4_mask = CR4_BASE,   \
+        .efer_mask = (efer), .reset_edx = (signature), .microcode = (update)   \
+    }
+#define EFER_64 (EFER_SCE | EFER_LME | EFER_NXE)
+
 static const struct cpu_model models[] = {
-    {
-        .name = "relive64",
-        .brand = "relive64 virtual CPU",
-        .rows = rows_64,
-        .row_count = sizeof rows_64 / sizeof rows_64[0],
-        .cr4_mask = CR4_BASE,
-        .efer_mask = EFER_SCE | EFER_LME | EFER_NXE,
-        .reset_edx = SIGNATURE_64,
-        .microcode = 0x1d,
-    },
-    {
-        .name = "relive32",
-        .brand = "relive32 virtual CPU",
-        .rows = rows_32,
-        .row_count = sizeof rows_32 / sizeof rows_32[0],
-        .cr4_mask = CR4_BASE,
-        .efer_mask = EFER_NXE,
-        .reset_edx = SIGNATURE_32,
-        .microcode = 0x39,
-    },
+    MODEL("relive64-2", "relive64 virtual CPU", rows_64_2, EFER_64,
+          SIGNATURE_IN_ORDER, 0x107),
+    MODEL("relive32-2", "relive32 virtual CPU", rows_32_2, EFER_NXE,
+          SIGNATURE_IN_ORDER, 0x107),
+    MODEL("relive64", "relive64 virtual CPU", rows_64, EFER_64, SIGNATURE_64,
+          0x1d),
+    MODEL("relive32", "relive32 virtual CPU", rows_32, EFER_NXE, SIGNATURE_32,
+          0x39),
 };
 
 const struct cpu_model *cpu_model_find(const char *name)

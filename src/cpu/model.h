@@ -24,7 +24,7 @@ struct cpu_model {
     uint32_t microcode; /* revision, high half of MSR 8Bh */
 };
 
-#define CPU_MODEL_DEFAULT "relive64"
+#define CPU_MODEL_DEFAULT "relive64-2"
 
 /* NULL when no model has this name. */
 const struct cpu_model *cpu_model_find(const char *name);

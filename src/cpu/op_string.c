@@ -139,11 +139,13 @@ static bool flat_run(const struct cpu *c, unsigned seg, uint64_t offset,
     return true;
 }
 
-/* Store `count` elements of `bytes` bytes. */
+/* Store `count` elements of `bytes` bytes. Most fills are of one byte's value. */
 static void fill(uint8_t *to, uint64_t value, uint64_t count, unsigned bytes)
 {
-    if (bytes == 1) {
-        memset(to, (int)(value & 0xff), count);
+    static const uint64_t every[9] = {[1] = 0xff, [2] = 0xffff,
+                                      [4] = 0xffffffff, [8] = UINT64_MAX};
+    if (((value ^ (value & 0xff) * 0x0101010101010101) & every[bytes]) == 0) {
+        memset(to, (int)(value & 0xff), count * bytes);
         return;
     }
     for (uint64_t k = 0; k < count; k++)

@@ -185,3 +185,17 @@ void emit_call(struct emit *e, const void *exec)
     emit_u32(e, 0);
     emit_patch(e, site, exec);
 }
+
+void emit_push(struct emit *e, unsigned reg)
+{
+    if (reg >= 8)
+        emit_u8(e, 0x41);
+    emit_u8(e, 0x50 + low3(reg));
+}
+
+void emit_pop(struct emit *e, unsigned reg)
+{
+    if (reg >= 8)
+        emit_u8(e, 0x41);
+    emit_u8(e, 0x58 + low3(reg));
+}

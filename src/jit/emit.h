@@ -93,6 +93,8 @@ void emit_alu_rr(struct emit *e, unsigned size, unsigned digit, unsigned to,
 uint8_t *emit_jump(struct emit *e, unsigned condition);
 void emit_jump_to(struct emit *e, unsigned condition, const uint8_t *exec);
 void emit_call(struct emit *e, const void *exec);
+void emit_push(struct emit *e, unsigned reg); /* 64 bits */
+void emit_pop(struct emit *e, unsigned reg);
 /* Make the jump whose displacement is at `site` go to executable address. */
 void emit_patch(const struct emit *e, uint8_t *site, const uint8_t *exec);
 

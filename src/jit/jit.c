@@ -177,8 +177,10 @@ static bool run(void *context, struct block_code *k)
 {
     struct jit *j = context;
     struct cpu *c = j->cpu;
-    if (!can_run(c, k))
+    if (c->jit_refused || !can_run(c, k)) {
+        c->jit_refused = 0;
         return false;
+    }
     if (!k->code) {
         if (++k->hits < j->options.tier1_threshold)
             return false;
@@ -251,6 +253,7 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
     j->cpu = c;
     j->options = *options;
     probe_host(&j->host);
+    probe_x87(j);
     if (!j->options.tier1_threshold)
         j->options.tier1_threshold = DEFAULT_THRESHOLD;
     j->bytes = options->cache_bytes ? options->cache_bytes

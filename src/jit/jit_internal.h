@@ -12,6 +12,7 @@ enum {
     JIT_SLOTS = 1 << 18, /* direct jumps between blocks */
     JIT_NO_SLOT = 0,
     JIT_JUMPS = 1 << 12, /* entries of the jump table */
+    JIT_MNEMONICS = 2048, /* more than Zydis has */
     /* Host registers that hold no guest register; RAX has the flags. */
     H_SCRATCH_A = H_RCX, /* addresses */
     H_SCRATCH_B = H_RDX,
@@ -39,6 +40,7 @@ struct jit {
     struct cpu *cpu;
     struct jit_options options;
     struct host_flags host;
+    uint8_t x87_differs[JIT_MNEMONICS / 8]; /* bits by mnemonic */
     uint8_t *rw;   /* owned: writable mapping */
     uint8_t *exec; /* owned: executable mapping near the CPU */
     size_t bytes, used;
@@ -53,6 +55,8 @@ struct jit {
     void (*enter)(const void *code);
     const uint8_t *exit, *exit_at, *exit_link, *dispatch, *dispatch_rip;
     const uint8_t *interpret, *interpret_last;
+    const uint8_t *exit_refused, *units_save, *simd_load, *x87_load;
+
 
     uint64_t left_rip, left_tick, left_key; /* see note_exit() */
     struct jit_stats stats;
@@ -64,6 +68,31 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full);
 
 /* thunks.c */
 bool jit_make_thunks(struct jit *j);
+
+/* thunks_simd.c: SSE and x87 state in the host's registers while cpu->jit_simd and
+ * jit_x87 say so (1). Compiled code calls simd_load and x87_load; they answer with
+ * ZF = 1 when the state is there now and clobber scratch registers. */
+void jit_make_unit_thunks(struct jit *j, struct emit *e);
+/* Emit: give back what the host's units hold, before C code runs. Everything else
+ * of the guest has been stored; RCX and RDX stay. */
+void jit_emit_units_save(struct jit *j, struct emit *e);
+#define JIT_NO_X87_IP UINT64_MAX
+enum {
+    JIT_NO_X87_SEG = 0xff
+};
+
+/* What FNSAVE stores and FRSTOR loads (SDM vol. 1 figure 8-9). */
+struct x87_image {
+    uint32_t control, status, tags, ip, cs_opcode, dp, ds;
+    uint8_t st[8][10];
+};
+void jit_x87_pack(const struct x87 *x, struct x87_image *m);
+/* Leaves the opcode and the pointers alone. */
+void jit_x87_unpack(const struct x87_image *m, struct x87 *x);
+
+/* probe_x87.c: which x87 instructions the host executes otherwise than tier 0
+ * does, into x87_differs. */
+void probe_x87(struct jit *j);
 
 /* Where a guest register lives: a host register or H_NONE (in cpu->r). */
 extern const uint8_t jit_host_of[16];

@@ -116,7 +116,7 @@ void lower_cold(struct lower *l, uint8_t *site)
         l->e->full = true;
         return;
     }
-    l->cold[l->colds++] = (struct cold){site, (uint16_t)l->n};
+    l->cold[l->colds++] = (struct cold){site, (uint16_t)l->n, l->x87_at};
 }
 
 bool lower_can_address(const struct lower *l)
@@ -131,16 +131,15 @@ bool lower_can_address(const struct lower *l)
     return true;
 }
 
-/* The effective address into H_SCRATCH_A. */
-void lower_effective(struct lower *l)
+void lower_effective_to(struct lower *l, unsigned to)
 {
     const struct insn *i = l->i;
     struct emit *e = l->e;
     unsigned size = l->is64 && i->addr == 8 ? 8 : 4;
     if (i->base == REG_RIP) {
-        emit_load(e, 8, H_SCRATCH_A, rm_abs(&l->j->cpu->jit_page));
-        emit_op(e, 8, 0x8d, H_SCRATCH_A,
-                rm_base(H_SCRATCH_A, i->disp + (int32_t)lower_next(l)), 8, 0);
+        emit_load(e, 8, to, rm_abs(&l->j->cpu->jit_page));
+        emit_op(e, 8, 0x8d, to,
+                rm_base(to, i->disp + (int32_t)lower_next(l)), 8, 0);
         return;
     }
     unsigned base = i->base == REG_ZERO ? (unsigned)H_NONE
@@ -148,13 +147,13 @@ void lower_effective(struct lower *l)
     unsigned index = i->index == REG_ZERO ? (unsigned)H_NONE
                                           : lower_get(l, i->index, H_SCRATCH_B);
     if (base == H_NONE && index == H_NONE) {
-        emit_mov_ri(e, H_SCRATCH_A,
+        emit_mov_ri(e, to,
                     size == 8 ? (uint64_t)(int64_t)i->disp
                               : (uint64_t)(uint32_t)i->disp);
         return;
     }
     if (index == H_NONE && i->disp == 0) {
-        emit_mov_rr(e, size, H_SCRATCH_A, base);
+        emit_mov_rr(e, size, to, base);
         return;
     }
     struct rm rm = rm_base(base, i->disp);
@@ -164,7 +163,12 @@ void lower_effective(struct lower *l)
         rm.reg = (uint8_t)index;
         rm.index = H_NONE;
     }
-    emit_op(e, size, 0x8d, H_SCRATCH_A, rm, 8, 0);
+    emit_op(e, size, 0x8d, to, rm, 8, 0);
+}
+
+void lower_effective(struct lower *l)
+{
+    lower_effective_to(l, H_SCRATCH_A);
 }
 
 void lower_segment(struct lower *l)
@@ -355,33 +359,77 @@ void lower_dispatch(struct lower *l)
     emit_jump_to(l->e, 16, l->j->dispatch);
 }
 
-static void leave_in_page(struct lower *l, uint32_t target)
+static bool in_page(int64_t target)
+{
+    return target >= 0 && target < PAGE_BYTES;
+}
+
+/* Linked later: until then the jump goes to a stub that says which it is. */
+static void leave_in_page(struct lower *l, unsigned condition, uint32_t target)
 {
     struct jit *j = l->j;
-    uint8_t *site = emit_jump(l->e, 16);
-    if (j->slot_count == JIT_SLOTS) {
+    uint8_t *site = emit_jump(l->e, condition);
+    if (j->slot_count == JIT_SLOTS || l->stubs == STUBS_MAX) {
         l->e->full = true;
         return;
     }
-    uint32_t s = j->slot_count++;
-    const uint8_t *stub = emit_here(l->e);
-    emit_patch(l->e, site, stub);
-    emit_mov_ri(l->e, H_RDX, s);
-    emit_mov_ri(l->e, H_RCX, target);
-    emit_jump_to(l->e, 16, j->exit_link);
-    j->slots[s] = (struct slot){.site = site, .stub = stub};
+    l->stub[l->stubs++] = (struct stub){j->slot_count, target};
+    j->slots[j->slot_count++] = (struct slot){.site = site};
+}
+
+void lower_stop_here(struct lower *l, uint8_t *site)
+{
+    if (l->stops == STOPS_MAX) {
+        l->e->full = true;
+        return;
+    }
+    l->stop[l->stops++] =
+        (struct stop){site, (uint16_t)l->n, (uint16_t)lower_next(l)};
+}
+
+static void emit_stops(struct lower *l)
+{
+    for (unsigned k = 0; k < l->stops; k++) {
+        const struct stop *s = &l->stop[k];
+        emit_patch(l->e, s->site, emit_here(l->e));
+        emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count - s->n - 1);
+        emit_alu_ri(l->e, 8, 4, rm_abs(&l->j->cpu->limit), 0);
+        emit_mov_ri(l->e, H_RCX, s->next);
+        emit_jump_to(l->e, 16, l->j->exit_at);
+    }
+}
+
+static void emit_stubs(struct lower *l)
+{
+    struct jit *j = l->j;
+    for (unsigned k = 0; k < l->stubs; k++) {
+        struct slot *s = &j->slots[l->stub[k].slot];
+        s->stub = emit_here(l->e);
+        emit_patch(l->e, s->site, s->stub);
+        emit_mov_ri(l->e, H_RDX, l->stub[k].slot);
+        emit_mov_ri(l->e, H_RCX, l->stub[k].target);
+        emit_jump_to(l->e, 16, j->exit_link);
+    }
 }
 
 static void leave(struct lower *l, int64_t target, unsigned rip_bytes)
 {
     struct emit *e = l->e;
-    if (target >= 0 && target < PAGE_BYTES) {
-        leave_in_page(l, (uint32_t)target);
+    if (in_page(target)) {
+        leave_in_page(l, 16, (uint32_t)target);
         return;
     }
     emit_load(e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
     emit_op(e, rip_bytes, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8, 0);
     lower_dispatch(l);
+}
+
+bool lower_leave_if(struct lower *l, unsigned condition, int64_t target)
+{
+    if (!in_page(target))
+        return false;
+    leave_in_page(l, condition, (uint32_t)target);
+    return true;
 }
 
 void lower_leave(struct lower *l, int64_t target)
@@ -434,6 +482,8 @@ static void emit_interpret(struct lower *l, unsigned n, uint32_t next)
 static void lower_by_handler(struct lower *l)
 {
     lower_save_flags(l);
+    lower_units_settle(l);
+    l->units = 0;
     emit_interpret(l, l->n, lower_next(l));
     l->flags = FLAGS_SAVED;
     l->fix = FIX_NONE;
@@ -445,7 +495,9 @@ static void lower_insn(struct lower *l)
 {
     static rule_fn *const rules[] = {lower_branch, lower_int,      lower_sse,
                                      lower_muldiv, lower_bits,     lower_exchange,
-                                     lower_system};
+                                     lower_system, lower_x87,      lower_high};
+    if (l->i->cls != CLASS_NORMAL)
+        lower_units_settle(l);
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
         if (rules[n](l))
             return;
@@ -461,15 +513,21 @@ static void emit_insns(struct lower *l, unsigned first, uint32_t offset)
         if (l->is_entered[l->n]) {
             lower_save_flags(l);
             l->flags = FLAGS_SAVED;
+            l->units = 0;
+            if (l->entry_x87_at[l->n] != X87_SETTLED)
+                l->x87_at = l->entry_x87_at[l->n];
             l->entry[l->n] = emit_here(l->e);
         }
         lower_insn(l);
         l->resume[l->n] = emit_here(l->e);
         l->resume_flags[l->n] = (uint8_t)l->flags;
+        l->resume_units[l->n] = l->units;
+        lower_window(l);
         l->offset += l->i->len;
     }
     if (!l->ended) {
         lower_save_flags(l);
+        lower_units_settle(l);
         lower_fall_through(l, l->offset);
     }
 }
@@ -491,6 +549,7 @@ static void emit_plain(struct lower *l)
     memcpy(fast, l->cold, fasts * sizeof fast[0]);
     for (unsigned k = 0; k < fasts; k++) {
         l->is_entered[fast[k].n] = true;
+        l->entry_x87_at[fast[k].n] = fast[k].x87_at;
         if (fast[k].n < first)
             first = fast[k].n;
     }
@@ -501,7 +560,8 @@ static void emit_plain(struct lower *l)
     l->flags = FLAGS_SAVED;
     l->fix = FIX_NONE;
     l->ended = false;
-    l->sse_checked = false;
+    l->units = 0;
+    l->x87_at = X87_SETTLED;
     emit_insns(l, first, offset_of(l->k, first));
     for (unsigned k = 0; k < fasts; k++)
         emit_patch(l->e, fast[k].site, l->entry[fast[k].n]);
@@ -512,9 +572,11 @@ static void emit_colds(struct lower *l)
     for (unsigned k = 0; k < l->colds; k++) {
         unsigned n = l->cold[k].n;
         emit_patch(l->e, l->cold[k].site, emit_here(l->e));
+        lower_units_settle_cold(l, &l->cold[k]);
         emit_interpret(l, n, offset_of(l->k, n + 1));
         if (l->k->insns[n].cls != CLASS_NORMAL)
             continue;
+        lower_units_back(l, n, offset_of(l->k, n + 1));
         if (l->resume_flags[n] != FLAGS_SAVED)
             emit_restore(l->e);
         emit_jump_to(l->e, 16, l->resume[n]);
@@ -531,7 +593,12 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
                         .end = j->rw + j->bytes,
                         .to_exec = j->exec - j->rw};
     uint32_t start = (uint32_t)(k->start & (PAGE_BYTES - 1));
-    struct lower l = {.j = j, .e = &hot, .k = k, .is64 = k->mode == MODE_64};
+    struct lower l = {.j = j,
+                      .e = &hot,
+                      .k = k,
+                      .is64 = k->mode == MODE_64,
+                      .offset = start,
+                      .x87_at = X87_SETTLED};
     uint32_t first_slot = j->slot_count;
     const uint8_t *code = emit_here(&hot);
     if (k->count > PLAN_INSNS)
@@ -541,11 +608,15 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
         l.plan = plan.slots ? &plan : NULL;
     }
     uint8_t *too_far = emit_budget(&l);
+    lower_units_start(&l);
     emit_insns(&l, 0, start);
     l.e = &cold;
     if (l.plan)
         emit_plain(&l);
     emit_colds(&l);
+    lower_units_finish(&l);
+    emit_stops(&l);
+    emit_stubs(&l);
     emit_refusal(&l, too_far, start);
     if (hot.full || cold.full) {
         j->slot_count = first_slot;

@@ -20,13 +20,44 @@ enum flag_fix {
 };
 
 enum {
-    COLD_MAX = 512
+    COLD_MAX = 512,
+    STUBS_MAX = 4, /* two jumps at the end of each version of the block */
+    STOPS_MAX = PLAN_INSNS,
+    NEED_MAX = 4 * PLAN_INSNS + 4,
+    X87_SETTLED = -1
+};
+
+/* A linkable jump out of the block. */
+struct stub {
+    uint32_t slot, target;
+};
+
+/* A jump that leaves behind instruction n, which ends at page offset next. */
+struct stop {
+    uint8_t *site;
+    uint16_t n, next;
 };
 
 /* Out of line: interpret instruction n, then go on at `resume`. */
 struct cold {
     uint8_t *site; /* the jump that leads here */
     uint16_t n;    /* instruction index */
+    int32_t x87_at; /* of struct lower */
+};
+
+/* The host's units that can hold guest state. */
+enum lower_unit {
+    UNIT_SIMD = 1, /* XMM0..15, MXCSR */
+    UNIT_X87 = 2
+};
+
+/* Out of line: load a unit before instruction n. */
+struct need {
+    uint8_t *site;
+    const uint8_t *resume;
+    uint16_t offset; /* of the instruction in its page */
+    uint8_t n, unit;
+    int32_t x87_at;
 };
 
 struct lower {
@@ -39,7 +70,9 @@ struct lower {
     bool is64;
     enum flag_place flags;
     enum flag_fix fix;
-    bool sse_checked;     /* the block has proved that SSE is usable */
+    uint8_t units;        /* enum lower_unit that hold the guest's state here */
+    int32_t x87_at;       /* page offset of the last x87 instruction when
+                             cpu->jit_x87_ip does not have it yet */
     bool ended;           /* the block's last jump has been emitted */
     struct rm mem;        /* see lower_operand() */
     /* The fast version of a block follows a plan; what it cannot go on with
@@ -48,11 +81,19 @@ struct lower {
     enum { HELD_NOT, HELD_READ, HELD_WRITE } held[PLAN_SLOTS]; /* addends */
     struct cold cold[COLD_MAX];
     unsigned colds;
+    struct stop stop[STOPS_MAX];
+    unsigned stops;
+    struct stub stub[STUBS_MAX];
+    unsigned stubs;
     /* Per instruction: where cold paths come back, and the flags there; where
      * the fast version goes on in the plain one, with flags SAVED. */
     const uint8_t *resume[PLAN_INSNS], *entry[PLAN_INSNS];
     uint8_t resume_flags[PLAN_INSNS];
     bool is_entered[PLAN_INSNS];
+    uint8_t resume_units[PLAN_INSNS];
+    int32_t entry_x87_at[PLAN_INSNS];
+    struct need needs[NEED_MAX];
+    unsigned need_count;
 };
 
 /* Page offset behind the current instruction. */
@@ -66,10 +107,12 @@ typedef bool rule_fn(struct lower *l);
 bool lower_int(struct lower *l);
 bool lower_branch(struct lower *l);
 bool lower_sse(struct lower *l);
+bool lower_x87(struct lower *l);
 bool lower_muldiv(struct lower *l);
 bool lower_bits(struct lower *l);
 bool lower_exchange(struct lower *l);
 bool lower_system(struct lower *l);
+bool lower_high(struct lower *l);
 
 /* ---- flags */
 void lower_save_flags(struct lower *l);    /* AX holds them */
@@ -120,6 +163,7 @@ void lower_translate(struct lower *l, unsigned bytes, bool write);
 bool lower_can_address(const struct lower *l);
 /* The effective address (no segment) into H_SCRATCH_A; flags untouched. */
 void lower_effective(struct lower *l);
+void lower_effective_to(struct lower *l, unsigned to);
 /* Add the segment's base to it; flags are SAVED. */
 void lower_segment(struct lower *l);
 
@@ -131,9 +175,38 @@ void lower_move_sp(struct lower *l, int32_t by);
 /* A jump to the cold path of the current instruction. */
 void lower_cold(struct lower *l, uint8_t *site);
 
+/* ---- vector and x87 state (lower_units.c) */
+/* From here on the host's unit holds the guest's state. */
+void lower_need(struct lower *l, enum lower_unit unit);
+/* The same at the start of the block for what its instructions use. */
+void lower_units_start(struct lower *l);
+/* Before what may leave the block or call C: no x87_at is outstanding. */
+void lower_units_settle(struct lower *l);
+void lower_units_settle_cold(struct lower *l, const struct cold *cold);
+/* Code that called C for instruction n is about to resume behind it, at page
+ * offset `next`. */
+void lower_units_back(struct lower *l, unsigned n, uint32_t next);
+void lower_units_finish(struct lower *l); /* the out-of-line code */
+/* Which unit the rule for this instruction uses, or 0. */
+unsigned lower_sse_unit(const struct insn *i);
+unsigned lower_x87_unit(const struct lower *l, const struct insn *i);
+/* Has the x87 instruction a row, and does it write its memory operand? */
+bool lower_x87_knows(const struct insn *i, bool *stores);
+/* The two opcode bytes that the rule emits for a form without memory; 0: no such
+ * rule, or nothing to emit. */
+unsigned lower_x87_opcode(const struct insn *i);
+
 /* ---- leaving the block */
+/* The jump at `site` leaves behind the current instruction, with attention.
+ * Flags are SAVED, units settled. */
+void lower_stop_here(struct lower *l, uint8_t *site);
+/* Behind the instruction after STI: leave when an interrupt waits. */
+void lower_window(struct lower *l);
 /* To page offset `target` (any, relative to this page). Flags are SAVED. */
 void lower_leave(struct lower *l, int64_t target);
+/* A conditional jump there; false, and nothing emitted, when the target lies in
+ * another page. */
+bool lower_leave_if(struct lower *l, unsigned condition, int64_t target);
 /* To what lies behind: EIP does not wrap at 4 GiB. */
 void lower_fall_through(struct lower *l, uint32_t next);
 /* To the RIP in H_SCRATCH_A. */

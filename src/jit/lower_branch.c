@@ -26,11 +26,6 @@ static void check_canonical(struct lower *l)
     lower_cold(l, emit_jump(e, 7));
 }
 
-static bool in_page(int64_t target)
-{
-    return target >= 0 && target < PAGE_BYTES;
-}
-
 /* The relative target as a page offset; false when it cannot be one. */
 static bool relative_target(const struct lower *l, int64_t *target)
 {
@@ -40,15 +35,16 @@ static bool relative_target(const struct lower *l, int64_t *target)
 
 static void check_relative(struct lower *l, int64_t target)
 {
-    if (in_page(target) || !l->is64)
+    if ((target >= 0 && target < PAGE_BYTES) || !l->is64)
         return;
     emit_load(l->e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
     emit_op(l->e, 8, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8, 0);
     check_canonical(l);
 }
 
-/* Conditions that are one bit of AH can be tested there. */
-static uint8_t *jump_if(struct lower *l, unsigned code)
+/* Make the condition that of host flags; returns the one to test. Conditions
+ * that are one bit of AH can be tested there. */
+static unsigned condition(struct lower *l, unsigned code)
 {
     static const uint8_t bits[16] = {[2] = 0x01, [4] = 0x40, [6] = 0x41,
                                      [8] = 0x80, [10] = 0x04};
@@ -57,10 +53,10 @@ static uint8_t *jump_if(struct lower *l, unsigned code)
         emit_u8(l->e, 0xf6); /* test ah, mask */
         emit_u8(l->e, 0xc4);
         emit_u8(l->e, mask);
-        return emit_jump(l->e, code & 1 ? 4 : 5);
+        return code & 1 ? 4 : 5;
     }
     lower_restore_flags(l);
-    return emit_jump(l->e, code);
+    return code;
 }
 
 static bool lower_jcc(struct lower *l)
@@ -72,7 +68,12 @@ static bool lower_jcc(struct lower *l)
     if (code == 16 || !relative_target(l, &target))
         return false;
     lower_save_flags(l);
-    uint8_t *taken = jump_if(l, code);
+    code = condition(l, code);
+    if (lower_leave_if(l, code, target)) {
+        lower_fall_through(l, lower_next(l));
+        return true;
+    }
+    uint8_t *taken = emit_jump(l->e, code);
     lower_fall_through(l, lower_next(l));
     emit_patch(l->e, taken, emit_here(l->e));
     check_relative(l, target);

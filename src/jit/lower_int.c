@@ -281,10 +281,15 @@ static bool lower_lea(struct lower *l)
     if (l->i->mnemonic != ZYDIS_MNEMONIC_LEA || !lower_first(l->i, &g) ||
         !lower_can_address(l))
         return false;
-    lower_effective(l);
-    unsigned h = l->i->size < 4 ? lower_get(l, g, H_SCRATCH_C)
-                                : lower_target(l, g, H_SCRATCH_C);
-    emit_mov_rr(l->e, l->i->size, h, H_SCRATCH_A);
+    unsigned size = l->i->size, address = l->is64 && l->i->addr == 8 ? 8 : 4;
+    unsigned h = size < 4 ? lower_get(l, g, H_SCRATCH_C)
+                          : lower_target(l, g, H_SCRATCH_C);
+    if (size == address || (size == 8 && address == 4)) {
+        lower_effective_to(l, h);
+    } else {
+        lower_effective(l);
+        emit_mov_rr(l->e, size, h, H_SCRATCH_A);
+    }
     lower_put(l, g, h);
     return true;
 }
@@ -497,11 +502,21 @@ static bool lower_push(struct lower *l)
 {
     const struct insn *i = l->i;
     unsigned n = i->opsize;
+    uint64_t *kept = &l->j->cpu->jit_target;
     if (i->mnemonic != ZYDIS_MNEMONIC_PUSH || n != (l->is64 ? 8u : 4u) ||
-        i->form == FORM_M || (i->classes & 15) == REG_CLASS_SEGMENT)
+        (i->classes & 15) == REG_CLASS_SEGMENT)
         return false;
+    if (i->form == FORM_M) { /* looking up the stack takes all scratch */
+        if (!lower_operand(l, n, false))
+            return false;
+        emit_load(l->e, n, H_SCRATCH_B, l->mem);
+        emit_store(l->e, 8, rm_abs(kept), H_SCRATCH_B);
+    }
     lower_push_address(l, n);
-    if (i->form == FORM_R) {
+    if (i->form == FORM_M) {
+        emit_load(l->e, 8, H_SCRATCH_B, rm_abs(kept));
+        emit_store(l->e, n, l->mem, H_SCRATCH_B);
+    } else if (i->form == FORM_R) {
         emit_store(l->e, n, l->mem,
                    lower_get(l, i->dst, H_SCRATCH_C));
     } else {

@@ -1,352 +1,392 @@
-/* Rules for SSE instructions that raise no floating-point exceptions: moves,
- * logic, integer arithmetic and shuffles. XMM registers stay in struct cpu; the
- * host's XMM0 and XMM1 do the work. Arithmetic on floats calls its handler,
- * which keeps MXCSR exact. */
+/* Rules for SSE and MMX instructions: the same host instruction on the same
+ * registers, which the host holds (jit/lower_units.c). Handlers in tier 0 run
+ * that instruction too, so results and MXCSR agree on every host. */
 #include "jit/lower.h"
 
 #include <Zydis/Mnemonic.h>
 
 enum shape {
-    OP_FULL,    /* xmm, xmm/m128 (aligned) */
-    OP_FULL_I8, /* the same with imm8 */
-    OP_SHIFT,   /* xmm, imm8: opcode /digit in the high byte of `op` */
-    MOVE_16A,   /* 16 bytes, aligned, both ways */
-    MOVE_16U,   /* 16 bytes, both ways */
-    MASK_GPR    /* r32, xmm */
-};
-
-struct row {
-    uint16_t mnemonic;
-    uint8_t prefix;
-    uint8_t shape;
-    uint32_t op;
-};
-
-#define FULL(name, prefix, op) {ZYDIS_MNEMONIC_##name, prefix, OP_FULL, op}
-#define FULL_I8(name, prefix, op)                                              \
-    {ZYDIS_MNEMONIC_##name, prefix, OP_FULL_I8, op}
-#define SHIFT(name, op, digit)                                                 \
-    {ZYDIS_MNEMONIC_##name, 0x66, OP_SHIFT, (digit) << 24 | (op)}
-
-static const struct row rows[] = {
-    {ZYDIS_MNEMONIC_MOVAPS, 0, MOVE_16A, 0x0f28},
-    {ZYDIS_MNEMONIC_MOVAPD, 0, MOVE_16A, 0x0f28},
-    {ZYDIS_MNEMONIC_MOVDQA, 0, MOVE_16A, 0x0f28},
-    {ZYDIS_MNEMONIC_MOVUPS, 0, MOVE_16U, 0x0f10},
-    {ZYDIS_MNEMONIC_MOVUPD, 0, MOVE_16U, 0x0f10},
-    {ZYDIS_MNEMONIC_MOVDQU, 0, MOVE_16U, 0x0f10},
-    {ZYDIS_MNEMONIC_PMOVMSKB, 0x66, MASK_GPR, 0x0fd7},
-    {ZYDIS_MNEMONIC_MOVMSKPS, 0, MASK_GPR, 0x0f50},
-    {ZYDIS_MNEMONIC_MOVMSKPD, 0x66, MASK_GPR, 0x0f50},
-    FULL(ANDPS, 0, 0x0f54),
-    FULL(ANDPD, 0x66, 0x0f54),
-    FULL(ANDNPS, 0, 0x0f55),
-    FULL(ANDNPD, 0x66, 0x0f55),
-    FULL(ORPS, 0, 0x0f56),
-    FULL(ORPD, 0x66, 0x0f56),
-    FULL(XORPS, 0, 0x0f57),
-    FULL(XORPD, 0x66, 0x0f57),
-    FULL(UNPCKLPS, 0, 0x0f14),
-    FULL(UNPCKLPD, 0x66, 0x0f14),
-    FULL(UNPCKHPS, 0, 0x0f15),
-    FULL(UNPCKHPD, 0x66, 0x0f15),
-    FULL(PUNPCKLBW, 0x66, 0x0f60),
-    FULL(PUNPCKLWD, 0x66, 0x0f61),
-    FULL(PUNPCKLDQ, 0x66, 0x0f62),
-    FULL(PACKSSWB, 0x66, 0x0f63),
-    FULL(PCMPGTB, 0x66, 0x0f64),
-    FULL(PCMPGTW, 0x66, 0x0f65),
-    FULL(PCMPGTD, 0x66, 0x0f66),
-    FULL(PACKUSWB, 0x66, 0x0f67),
-    FULL(PUNPCKHBW, 0x66, 0x0f68),
-    FULL(PUNPCKHWD, 0x66, 0x0f69),
-    FULL(PUNPCKHDQ, 0x66, 0x0f6a),
-    FULL(PACKSSDW, 0x66, 0x0f6b),
-    FULL(PUNPCKLQDQ, 0x66, 0x0f6c),
-    FULL(PUNPCKHQDQ, 0x66, 0x0f6d),
-    FULL(PCMPEQB, 0x66, 0x0f74),
-    FULL(PCMPEQW, 0x66, 0x0f75),
-    FULL(PCMPEQD, 0x66, 0x0f76),
-    FULL(PADDQ, 0x66, 0x0fd4),
-    FULL(PMULLW, 0x66, 0x0fd5),
-    FULL(PSUBUSB, 0x66, 0x0fd8),
-    FULL(PSUBUSW, 0x66, 0x0fd9),
-    FULL(PMINUB, 0x66, 0x0fda),
-    FULL(PAND, 0x66, 0x0fdb),
-    FULL(PADDUSB, 0x66, 0x0fdc),
-    FULL(PADDUSW, 0x66, 0x0fdd),
-    FULL(PMAXUB, 0x66, 0x0fde),
-    FULL(PANDN, 0x66, 0x0fdf),
-    FULL(PAVGB, 0x66, 0x0fe0),
-    FULL(PAVGW, 0x66, 0x0fe3),
-    FULL(PMULHUW, 0x66, 0x0fe4),
-    FULL(PMULHW, 0x66, 0x0fe5),
-    FULL(PSUBSB, 0x66, 0x0fe8),
-    FULL(PSUBSW, 0x66, 0x0fe9),
-    FULL(PMINSW, 0x66, 0x0fea),
-    FULL(POR, 0x66, 0x0feb),
-    FULL(PADDSB, 0x66, 0x0fec),
-    FULL(PADDSW, 0x66, 0x0fed),
-    FULL(PMAXSW, 0x66, 0x0fee),
-    FULL(PXOR, 0x66, 0x0fef),
-    FULL(PMULUDQ, 0x66, 0x0ff4),
-    FULL(PMADDWD, 0x66, 0x0ff5),
-    FULL(PSADBW, 0x66, 0x0ff6),
-    FULL(PSUBB, 0x66, 0x0ff8),
-    FULL(PSUBW, 0x66, 0x0ff9),
-    FULL(PSUBD, 0x66, 0x0ffa),
-    FULL(PSUBQ, 0x66, 0x0ffb),
-    FULL(PADDB, 0x66, 0x0ffc),
-    FULL(PADDW, 0x66, 0x0ffd),
-    FULL(PADDD, 0x66, 0x0ffe),
-    FULL(PSHUFB, 0x66, 0x0f3800),
-    FULL(PABSB, 0x66, 0x0f381c),
-    FULL(PABSW, 0x66, 0x0f381d),
-    FULL(PABSD, 0x66, 0x0f381e),
-    FULL(PMINUD, 0x66, 0x0f383b),
-    FULL(PMAXUD, 0x66, 0x0f383f),
-    FULL(PMULLD, 0x66, 0x0f3840),
-    FULL(PCMPEQQ, 0x66, 0x0f3829),
-    FULL_I8(PSHUFD, 0x66, 0x0f70),
-    FULL_I8(PSHUFHW, 0xf3, 0x0f70),
-    FULL_I8(PSHUFLW, 0xf2, 0x0f70),
-    FULL_I8(SHUFPS, 0, 0x0fc6),
-    FULL_I8(SHUFPD, 0x66, 0x0fc6),
-    FULL_I8(PALIGNR, 0x66, 0x0f3a0f),
-    SHIFT(PSRLW, 0x0f71, 2u),
-    SHIFT(PSRAW, 0x0f71, 4u),
-    SHIFT(PSLLW, 0x0f71, 6u),
-    SHIFT(PSRLD, 0x0f72, 2u),
-    SHIFT(PSRAD, 0x0f72, 4u),
-    SHIFT(PSLLD, 0x0f72, 6u),
-    SHIFT(PSRLQ, 0x0f73, 2u),
-    SHIFT(PSRLDQ, 0x0f73, 3u),
-    SHIFT(PSLLQ, 0x0f73, 6u),
-    SHIFT(PSLLDQ, 0x0f73, 7u),
+    SHAPE_NONE,
+    SHAPE_OP,            /* vector, vector/memory */
+    SHAPE_FLAGS,         /* the same, result in the arithmetic flags */
+    SHAPE_MOVE,          /* vector, vector/memory; memory, vector */
+    SHAPE_LOW,           /* MOVD, MOVQ */
+    SHAPE_SHIFT,         /* vector, vector/memory/imm8 */
+    SHAPE_FROM_GENERAL,  /* vector, general/memory */
+    SHAPE_TO_GENERAL,    /* general, vector/memory */
+    SHAPE_EXTRACT,       /* general/memory, vector, imm8 */
+    SHAPE_STRING,        /* PCMPxSTRx */
+    SHAPE_LOAD_MXCSR,
+    SHAPE_STORE_MXCSR,
+    SHAPE_STORE_GENERAL, /* memory, general */
+    SHAPE_COUNT,         /* POPCNT */
+    SHAPE_CRC            /* CRC32 */
 };
 
 enum {
-    X_WORK, /* host XMM registers */
-    X_SOURCE
+    LOOSE = 0x80, /* no alignment needed */
+    MXCSR_MASKS = 0x1f80
 };
 
-static void emit_sse(struct emit *e, unsigned prefix, uint32_t op, unsigned reg,
-                     struct rm rm, unsigned imm_bytes)
+struct row {
+    uint8_t shape, prefix, bytes, mmx;
+    uint8_t imm;
+    uint32_t op, extra;
+};
+
+#define SSE(mnemonic, shape_, prefix_, op_, extra_, bytes_, mmx_, imm_)        \
+    [ZYDIS_MNEMONIC_##mnemonic] = {SHAPE_##shape_, prefix_, bytes_, mmx_,      \
+                                   imm_,           op_,     extra_},
+static const struct row rows[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+#include "jit/lower_sse.def"
+};
+#undef SSE
+
+static bool is_mmx(const struct insn *i)
 {
-    if (prefix)
-        emit_u8(e, prefix);
-    emit_op(e, 4, op, reg, rm, 16, imm_bytes);
+    return i->third & 0x80;
 }
 
-static struct rm slot(const struct lower *l, unsigned n)
+/* Operand n: an XMM register, or MMX in the MMX form? */
+static bool is_vector(const struct insn *i, unsigned n)
 {
-    return rm_abs(&l->j->cpu->xmm[n]);
+    return (i->classes >> (4 * n) & 15) ==
+           (is_mmx(i) ? REG_CLASS_MMX : REG_CLASS_XMM);
 }
 
-static void load16(struct lower *l, unsigned host, struct rm from)
+static bool is_general(const struct insn *i, unsigned n)
 {
-    emit_sse(l->e, 0, 0x0f28, host, from, 0); /* movaps */
+    return (i->classes >> (4 * n) & 15) == REG_CLASS_GENERAL;
 }
 
-static void store16(struct lower *l, struct rm to, unsigned host)
+static unsigned memory_bytes(const struct lower *l, const struct row *row)
 {
-    emit_sse(l->e, 0, 0x0f29, host, to, 0);
+    return (is_mmx(l->i) ? row->mmx : row->bytes) & (unsigned)~LOOSE;
 }
 
-/* CR0.EM, CR0.TS and CR4.OSFXSR cannot change inside a block: once is enough. */
-static void check_usable(struct lower *l)
+/* size 8: with REX.W. */
+static void emit_vector(struct lower *l, const struct row *row, unsigned size,
+                        uint32_t op, unsigned reg, struct rm rm,
+                        unsigned imm_bytes)
 {
-    struct cpu *c = l->j->cpu;
-    if (l->sse_checked)
-        return;
-    lower_save_flags(l);
-    emit_op(l->e, 1, 0xf6, 0, rm_abs(&c->cr0), 1, 1);
-    emit_u8(l->e, CR0_EM | CR0_TS);
-    lower_cold(l, emit_jump(l->e, 5));
-    emit_op(l->e, 4, 0xf7, 0, rm_abs(&c->cr4), 4, 4);
-    emit_u32(l->e, CR4_OSFXSR);
-    lower_cold(l, emit_jump(l->e, 4));
-    lower_flags_clobbered(l);
-    l->sse_checked = true;
+    if (row->prefix && !is_mmx(l->i))
+        emit_u8(l->e, row->prefix);
+    emit_op(l->e, size, op, reg, rm, 16, imm_bytes);
 }
 
-/* The linear address is in H_SCRATCH_A before translation would be simpler, but
- * pages are aligned: the host address has the same low bits. */
+static void emit_immediate(struct lower *l, const struct row *row)
+{
+    if (row->imm)
+        emit_u8(l->e, l->i->imm & row->imm);
+}
+
+/* A page has the same offset on both sides, so the low bits of l->mem are those
+ * of its base and displacement. */
 static void check_aligned(struct lower *l)
 {
-    emit_u8(l->e, 0xf6); /* test cl, 15 */
-    emit_u8(l->e, 0xc1);
+    unsigned reg = l->mem.reg;
+    lower_save_flags(l);
+    if (l->mem.disp & 15) {
+        emit_op(l->e, 4, 0x8d, H_SCRATCH_B, rm_base(reg, l->mem.disp), 8, 0);
+        reg = H_SCRATCH_B;
+    }
+    emit_op(l->e, 1, 0xf6, 0, rm_reg(reg), 1, 1); /* test */
     emit_u8(l->e, 15);
     lower_cold(l, emit_jump(l->e, 5));
+    lower_flags_clobbered(l);
 }
 
-static bool is_xmm(const struct insn *i, unsigned operand)
+/* The memory operand as the host addresses it. */
+static struct rm memory(struct lower *l, const struct row *row, bool write)
 {
-    return (i->classes >> (4 * operand) & 15) == REG_CLASS_XMM;
+    unsigned bytes = memory_bytes(l, row);
+    (void)lower_operand(l, bytes, write);
+    if (bytes == 16 && !(row->bytes & LOOSE))
+        check_aligned(l);
+    return l->mem;
 }
 
-/* The second operand into X_SOURCE. */
-static bool get_source(struct lower *l, bool aligned)
+static void need_vector(struct lower *l)
+{
+    lower_need(l, is_mmx(l->i) ? UNIT_X87 : UNIT_SIMD);
+}
+
+/* vector, vector/memory: can it be done? Then the second operand. */
+static bool second(struct lower *l, const struct row *row, struct rm *rm)
 {
     const struct insn *i = l->i;
-    if (i->form == FORM_RR) {
-        check_usable(l);
-        load16(l, X_SOURCE, slot(l, i->src));
-        return true;
-    }
-    if (!lower_can_address(l))
+    if (!row->op || (i->form != FORM_RR && i->form != FORM_RM) ||
+        (i->form == FORM_RR && !is_vector(i, 1)) ||
+        (i->form == FORM_RM && !lower_can_address(l)))
         return false;
-    check_usable(l);
-    (void)lower_address(l, 16, false);
-    if (aligned)
-        check_aligned(l);
-    emit_sse(l->e, 0, 0x0f10, X_SOURCE, rm_base(H_SCRATCH_A, 0), 0);
+    need_vector(l);
+    *rm = i->form == FORM_RR ? rm_reg(i->src) : memory(l, row, false);
     return true;
 }
 
-static bool full(struct lower *l, const struct row *row)
+static bool operate(struct lower *l, const struct row *row)
+{
+    struct rm rm;
+    if (!is_vector(l->i, 0) || !second(l, row, &rm))
+        return false;
+    emit_vector(l, row, 4, row->op, l->i->dst, rm, row->imm != 0);
+    emit_immediate(l, row);
+    if (row->shape == SHAPE_FLAGS)
+        lower_flags_written(l, FIX_NONE);
+    return true;
+}
+
+static bool move(struct lower *l, const struct row *row)
 {
     const struct insn *i = l->i;
-    if (!is_xmm(i, 0) || (i->form == FORM_RR && !is_xmm(i, 1)) ||
-        (i->form != FORM_RR && i->form != FORM_RM) || !get_source(l, true))
+    if (i->form != FORM_MR)
+        return operate(l, row);
+    if (!row->extra || !is_vector(i, 1) || !lower_can_address(l))
         return false;
-    bool has_imm = row->shape == OP_FULL_I8;
-    load16(l, X_WORK, slot(l, i->dst));
-    emit_sse(l->e, row->prefix, row->op, X_WORK, rm_reg(X_SOURCE), has_imm);
-    if (has_imm)
-        emit_u8(l->e, i->imm & 0xff);
-    store16(l, slot(l, i->dst), X_WORK);
+    need_vector(l);
+    struct rm rm = memory(l, row, true);
+    emit_vector(l, row, 4, row->extra, i->src, rm, 0);
+    return true;
+}
+
+/* MOVD, MOVQ. Those between a vector and a general register or memory share
+ * their opcodes; MOVQ between vectors and to memory has its own. */
+static bool move_low(struct lower *l, const struct row *row)
+{
+    const struct insn *i = l->i;
+    unsigned size = row->bytes;
+    if ((i->form != FORM_RR && !lower_can_address(l)) ||
+        (i->form != FORM_RR && i->form != FORM_RM && i->form != FORM_MR))
+        return false;
+    need_vector(l);
+    if (i->form == FORM_RM) {
+        emit_vector(l, row, size, row->op, i->dst, memory(l, row, false), 0);
+    } else if (i->form == FORM_MR) {
+        emit_vector(l, row, size, row->extra, i->src, memory(l, row, true), 0);
+    } else if (is_general(i, 0)) {
+        unsigned h = lower_target(l, i->dst, H_SCRATCH_B);
+        emit_vector(l, row, size, row->extra, i->src, rm_reg(h), 0);
+        lower_put(l, i->dst, h);
+    } else if (is_general(i, 1)) {
+        unsigned h = lower_get(l, i->src, H_SCRATCH_B);
+        emit_vector(l, row, size, row->op, i->dst, rm_reg(h), 0);
+    } else if (is_mmx(i)) {
+        emit_op(l->e, 4, 0x0f6f, i->dst, rm_reg(i->src), 16, 0);
+    } else {
+        emit_u8(l->e, 0xf3);
+        emit_op(l->e, 4, 0x0f7e, i->dst, rm_reg(i->src), 16, 0);
+    }
     return true;
 }
 
 static bool shift(struct lower *l, const struct row *row)
 {
-    const struct insn *i = l->i;
-    if (i->form != FORM_RI || !is_xmm(i, 0))
-        return false;
-    check_usable(l);
-    load16(l, X_WORK, slot(l, i->dst));
-    emit_sse(l->e, row->prefix, row->op & 0xffff, row->op >> 24,
-             rm_reg(X_WORK), 1);
-    emit_u8(l->e, i->imm & 0xff);
-    store16(l, slot(l, i->dst), X_WORK);
+    if (l->i->form != FORM_RI)
+        return operate(l, row);
+    need_vector(l);
+    emit_vector(l, row, 4, row->extra & 0xffff, row->extra >> 16,
+                rm_reg(l->i->dst), 1);
+    emit_u8(l->e, l->i->imm & 0xff);
     return true;
 }
 
-static bool move16(struct lower *l, const struct row *row)
+/* CVTSI2SS, CVTSI2SD, PINSRx. */
+static bool from_general(struct lower *l, const struct row *row)
 {
     const struct insn *i = l->i;
-    bool aligned = row->shape == MOVE_16A;
-    if (i->form == FORM_MR) {
-        if (!is_xmm(i, 1) || !lower_can_address(l))
-            return false;
-        check_usable(l);
-        (void)lower_address(l, 16, true);
-        if (aligned)
-            check_aligned(l);
-        load16(l, X_WORK, slot(l, i->src));
-        emit_sse(l->e, 0, 0x0f11, X_WORK, rm_base(H_SCRATCH_A, 0), 0);
+    bool is_memory = i->form == FORM_RM;
+    unsigned bytes = row->bytes ? memory_bytes(l, row) : i->size1;
+    if (!is_vector(i, 0) || (!is_memory && i->form != FORM_RR) ||
+        (is_memory ? !lower_can_address(l) : !is_general(i, 1)))
+        return false;
+    need_vector(l);
+    if (is_memory)
+        (void)lower_operand(l, bytes, false);
+    struct rm rm = is_memory ? l->mem
+                             : rm_reg(lower_get(l, i->src, H_SCRATCH_B));
+    emit_vector(l, row, bytes == 8 ? 8 : 4, row->op, i->dst, rm, row->imm != 0);
+    emit_immediate(l, row);
+    return true;
+}
+
+/* CVTxSx2SI, MOVMSKx, PMOVMSKB. */
+static bool to_general(struct lower *l, const struct row *row)
+{
+    struct rm rm;
+    if (!is_general(l->i, 0) || !second(l, row, &rm))
+        return false;
+    unsigned h = lower_target(l, l->i->dst, H_SCRATCH_B);
+    bool is_wide = row->bytes && l->i->size == 8;
+    emit_vector(l, row, is_wide ? 8 : 4, row->op, h, rm, 0);
+    lower_put(l, l->i->dst, h);
+    return true;
+}
+
+static bool extract(struct lower *l, const struct row *row)
+{
+    const struct insn *i = l->i;
+    unsigned size = row->bytes == 8 ? 8 : 4;
+    bool is_memory = i->form == FORM_MR;
+    if (!is_vector(i, 1) || (!is_memory && i->form != FORM_RR) ||
+        (is_memory && !lower_can_address(l)))
+        return false;
+    need_vector(l);
+    if (is_memory) {
+        emit_vector(l, row, size, row->op, i->src, memory(l, row, true), 1);
+        emit_immediate(l, row);
         return true;
     }
-    if (!is_xmm(i, 0) || (i->form == FORM_RR && !is_xmm(i, 1)) ||
-        (i->form != FORM_RR && i->form != FORM_RM) || !get_source(l, aligned))
-        return false;
-    store16(l, slot(l, i->dst), X_SOURCE);
-    return true;
-}
-
-static bool mask(struct lower *l, const struct row *row)
-{
-    const struct insn *i = l->i;
-    if (i->form != FORM_RR || !is_xmm(i, 1))
-        return false;
-    check_usable(l);
-    load16(l, X_SOURCE, slot(l, i->src));
-    unsigned h = lower_target(l, i->dst, H_SCRATCH_C);
-    emit_sse(l->e, row->prefix, row->op, h, rm_reg(X_SOURCE), 0);
+    unsigned h = lower_target(l, i->dst, H_SCRATCH_B);
+    if (is_mmx(i)) /* PEXTRW r32, mm */
+        emit_op(l->e, 4, 0x0fc5, h, rm_reg(i->src), 4, 1);
+    else
+        emit_vector(l, row, size, row->op, i->src, rm_reg(h), 1);
+    emit_immediate(l, row);
     lower_put(l, i->dst, h);
     return true;
 }
 
-/* MOVQ, MOVD, MOVSS, MOVSD: 4 or 8 bytes. A load from memory, and MOVQ and MOVD
- * between registers, clear the rest of the register. */
-static bool narrow(struct lower *l)
+/* The host's rAX and rDX take the lengths, its RCX gives the index. All
+ * arithmetic flags are written: what AX holds may be lost. */
+static bool strings(struct lower *l, const struct row *row)
+{
+    bool is_explicit = !(row->op & 2), is_index = row->op & 1;
+    struct rm rm;
+    if (!is_vector(l->i, 0) || !second(l, row, &rm))
+        return false;
+    if (is_explicit) {
+        emit_mov_rr(l->e, 8, H_RAX, jit_host_of[REG_RAX]);
+        emit_mov_rr(l->e, 8, H_RDX, jit_host_of[REG_RDX]);
+    }
+    emit_vector(l, row, is_explicit && l->i->opsize == 8 ? 8 : 4, row->op,
+                l->i->dst, rm, 1);
+    emit_immediate(l, row);
+    if (is_index)
+        emit_mov_rr(l->e, 4, jit_host_of[REG_RCX], H_RCX);
+    lower_flags_written(l, FIX_NONE);
+    return true;
+}
+
+/* A value with reserved bits faults, one that unmasks an exception ends what
+ * the host can do for the guest: both are the handler's. */
+static bool load_mxcsr(struct lower *l, const struct row *row)
+{
+    struct emit *e = l->e;
+    if (l->i->form != FORM_M || !lower_can_address(l))
+        return false;
+    lower_need(l, UNIT_SIMD);
+    struct rm rm = memory(l, row, false);
+    lower_save_flags(l);
+    emit_load(e, 4, H_SCRATCH_B, rm);
+    emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), ~0xe07f); /* and */
+    emit_alu_ri(e, 4, 7, rm_reg(H_SCRATCH_B), MXCSR_MASKS);
+    lower_cold(l, emit_jump(e, 5));
+    lower_flags_clobbered(l);
+    emit_op(e, 4, row->op, row->extra, rm, 4, 0);
+    return true;
+}
+
+static bool store_mxcsr(struct lower *l, const struct row *row)
+{
+    if (l->i->form != FORM_M || !lower_can_address(l))
+        return false;
+    lower_need(l, UNIT_SIMD);
+    emit_op(l->e, 4, row->op, row->extra, memory(l, row, true), 4, 0);
+    return true;
+}
+
+static bool store_general(struct lower *l)
 {
     const struct insn *i = l->i;
-    struct cpu *c = l->j->cpu;
-    bool is_scalar = i->mnemonic == ZYDIS_MNEMONIC_MOVSS ||
-                     i->mnemonic == ZYDIS_MNEMONIC_MOVSD;
-    bool is_integer = i->mnemonic == ZYDIS_MNEMONIC_MOVQ ||
-                      i->mnemonic == ZYDIS_MNEMONIC_MOVD;
-    if ((!is_scalar && !is_integer) || (i->third & 0x80))
+    if (i->form != FORM_MR || !lower_operand(l, i->size, true))
         return false;
-    unsigned n = i->mnemonic == ZYDIS_MNEMONIC_MOVSS ||
-                         i->mnemonic == ZYDIS_MNEMONIC_MOVD
-                     ? 4
-                     : 8;
-    if (i->form == FORM_RM && is_xmm(i, 0) && lower_can_address(l)) {
-        check_usable(l);
-        (void)lower_address(l, n, false);
-        emit_sse(l->e, n == 4 ? 0xf3 : 0xf2, 0x0f10, X_WORK,
-                 rm_base(H_SCRATCH_A, 0), 0);
-        store16(l, slot(l, i->dst), X_WORK);
-        return true;
-    }
-    if (i->form == FORM_MR && is_xmm(i, 1) && lower_can_address(l)) {
-        check_usable(l);
-        (void)lower_address(l, n, true);
-        emit_load(l->e, n, H_SCRATCH_B, rm_abs(&c->xmm[i->src]));
-        emit_store(l->e, n, rm_base(H_SCRATCH_A, 0), H_SCRATCH_B);
-        return true;
-    }
-    if (i->form != FORM_RR)
-        return false;
-    if (is_xmm(i, 0) && is_xmm(i, 1)) {
-        check_usable(l);
-        emit_load(l->e, n, H_SCRATCH_B, rm_abs(&c->xmm[i->src]));
-        emit_store(l->e, n, rm_abs(&c->xmm[i->dst]), H_SCRATCH_B);
-        if (is_integer) {
-            emit_op(l->e, 8, 0xc7, 0, rm_abs(&c->xmm[i->dst].u64[1]), 8, 4);
-            emit_u32(l->e, 0);
-        }
-        return true;
-    }
-    if (is_scalar)
-        return false;
-    n = is_xmm(i, 0) ? i->size1 : i->size;
-    check_usable(l);
-    if (is_xmm(i, 0)) {
-        unsigned h = lower_get(l, i->src, H_SCRATCH_B);
-        emit_mov_rr(l->e, n, H_SCRATCH_C, h);
-        emit_store(l->e, 8, rm_abs(&c->xmm[i->dst]), H_SCRATCH_C);
-        emit_op(l->e, 8, 0xc7, 0, rm_abs(&c->xmm[i->dst].u64[1]), 8, 4);
-        emit_u32(l->e, 0);
-    } else {
-        unsigned h = lower_target(l, i->dst, H_SCRATCH_B);
-        emit_load(l->e, n, h, rm_abs(&c->xmm[i->src]));
-        lower_put(l, i->dst, h);
-    }
+    emit_store(l->e, i->size, l->mem,
+               lower_get(l, i->src, H_SCRATCH_B));
     return true;
+}
+
+/* r, r/m of general registers: POPCNT, CRC32. AH..BH have no rule. */
+static bool general(struct lower *l, const struct row *row, unsigned size,
+                    unsigned op)
+{
+    const struct insn *i = l->i;
+    bool is_memory = i->form == FORM_RM, is_byte = i->size1 == 1;
+    if (!is_general(i, 0) || (!is_memory && i->form != FORM_RR) ||
+        (!is_memory && is_byte && (i->src & 7)) ||
+        (is_memory && !lower_operand(l, i->size1, false)))
+        return false;
+    struct rm rm = l->mem;
+    if (!is_memory)
+        rm = rm_reg(
+            lower_get(l, is_byte ? i->src >> 3 : i->src, H_SCRATCH_B));
+    unsigned h = lower_get(l, i->dst, H_SCRATCH_C);
+    emit_u8(l->e, row->prefix);
+    emit_op(l->e, size, op, h, rm, i->size1, 0);
+    lower_put(l, i->dst, h);
+    return true;
+}
+
+static bool lower_row(struct lower *l, const struct row *row)
+{
+    switch (row->shape) {
+    case SHAPE_OP:
+    case SHAPE_FLAGS:
+        return operate(l, row);
+    case SHAPE_MOVE:
+        return move(l, row);
+    case SHAPE_LOW:
+        return move_low(l, row);
+    case SHAPE_SHIFT:
+        return shift(l, row);
+    case SHAPE_FROM_GENERAL:
+        return from_general(l, row);
+    case SHAPE_TO_GENERAL:
+        return to_general(l, row);
+    case SHAPE_EXTRACT:
+        return extract(l, row);
+    case SHAPE_STRING:
+        return strings(l, row);
+    case SHAPE_LOAD_MXCSR:
+        return load_mxcsr(l, row);
+    case SHAPE_STORE_MXCSR:
+        return store_mxcsr(l, row);
+    case SHAPE_STORE_GENERAL:
+        return store_general(l);
+    case SHAPE_COUNT:
+        if (!general(l, row, l->i->size, row->op))
+            return false;
+        lower_flags_written(l, FIX_NONE);
+        return true;
+    case SHAPE_CRC:
+        return general(l, row, l->i->size1 == 1 ? 4 : l->i->size1,
+                       row->op - (l->i->size1 == 1));
+    default:
+        return false;
+    }
+}
+
+/* Has the instruction a row for its registers? String MOVSD and CMPSD have none;
+ * nor have instructions with one MMX and one XMM register. */
+static const struct row *row_of(const struct insn *i)
+{
+    const struct row *row = &rows[i->mnemonic];
+    bool is_vectorless = row->shape >= SHAPE_LOAD_MXCSR;
+    if (row->shape == SHAPE_NONE || (i->form == FORM_NONE && !is_vectorless) ||
+        (is_mmx(i) && !row->mmx))
+        return NULL;
+    return row;
+}
+
+unsigned lower_sse_unit(const struct insn *i)
+{
+    const struct row *row = row_of(i);
+    if (!row || row->shape >= SHAPE_STORE_GENERAL)
+        return 0;
+    return is_mmx(i) ? UNIT_X87 : UNIT_SIMD;
 }
 
 bool lower_sse(struct lower *l)
 {
-    for (unsigned n = 0; n < sizeof rows / sizeof rows[0]; n++) {
-        if (rows[n].mnemonic != l->i->mnemonic)
-            continue;
-        if (l->i->third & 0x80)
-            return false; /* the MMX form */
-        switch (rows[n].shape) {
-        case OP_FULL:
-        case OP_FULL_I8:
-            return full(l, &rows[n]);
-        case OP_SHIFT:
-            return shift(l, &rows[n]);
-        case MASK_GPR:
-            return mask(l, &rows[n]);
-        default:
-            return move16(l, &rows[n]);
-        }
-    }
-    return narrow(l);
+    const struct row *row = row_of(l->i);
+    return row && lower_row(l, row);
 }

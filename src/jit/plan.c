@@ -1,5 +1,7 @@
 #include "jit/plan.h"
 
+#include "jit/lower.h"
+
 #include <Zydis/Mnemonic.h>
 
 #include <string.h>
@@ -153,6 +155,25 @@ static bool is_memory_first(const struct insn *i)
     return i->form == FORM_M || i->form == FORM_MR || i->form == FORM_MI;
 }
 
+/* Instructions of the vector and x87 units. */
+static bool step_unit(struct planner *p, const struct insn *i)
+{
+    bool stores;
+    if (lower_x87_knows(i, &stores)) {
+        if (i->mnemonic == ZYDIS_MNEMONIC_FNSTSW && i->form != FORM_M)
+            forget(p, REG_RAX);
+        return true;
+    }
+    if (!lower_sse_unit(i))
+        return false;
+    if (is_general(i, 0))
+        forget(p, i->dst);
+    if (i->mnemonic == ZYDIS_MNEMONIC_PCMPESTRI ||
+        i->mnemonic == ZYDIS_MNEMONIC_PCMPISTRI)
+        forget(p, REG_RCX);
+    return true;
+}
+
 /* Registers after the instruction. What is not known forgets everything. */
 static void step(struct planner *p, const struct insn *i)
 {
@@ -181,15 +202,11 @@ static void step(struct planner *p, const struct insn *i)
     default:
         break;
     }
-    if (writes_nothing(i->mnemonic))
+    if (writes_nothing(i->mnemonic) || step_unit(p, i))
         return;
     bool is_imul = i->mnemonic == ZYDIS_MNEMONIC_IMUL &&
                    (i->form == FORM_RR || i->form == FORM_RM);
-    bool is_vector = ((i->classes & 15) == REG_CLASS_XMM &&
-                      i->mnemonic != ZYDIS_MNEMONIC_PCMPESTRI &&
-                      i->mnemonic != ZYDIS_MNEMONIC_PCMPISTRI) ||
-                     (is_memory_first(i) && i->classes >> 4 == REG_CLASS_XMM);
-    if (is_vector || (is_memory_first(i) && writes_first(i->mnemonic)))
+    if (is_memory_first(i) && writes_first(i->mnemonic))
         return;
     if (!writes_first(i->mnemonic) && !is_imul) {
         forget_all(p);
@@ -205,6 +222,9 @@ static void step(struct planner *p, const struct insn *i)
 
 static bool writes_memory(const struct insn *i)
 {
+    bool stores;
+    if (lower_x87_knows(i, &stores))
+        return stores;
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_BT:
     case ZYDIS_MNEMONIC_CALL:
@@ -213,6 +233,7 @@ static bool writes_memory(const struct insn *i)
     case ZYDIS_MNEMONIC_IDIV:
     case ZYDIS_MNEMONIC_IMUL:
     case ZYDIS_MNEMONIC_JMP:
+    case ZYDIS_MNEMONIC_LDMXCSR:
     case ZYDIS_MNEMONIC_MUL:
     case ZYDIS_MNEMONIC_PUSH:
     case ZYDIS_MNEMONIC_TEST:

@@ -23,36 +23,24 @@ static void load_guest(struct emit *e, const struct cpu *c)
     emit_op(e, 8, 0x2b, H_TICKS, rm_abs(&c->jit_limit), 8, 0); /* sub */
 }
 
-static void spill_guest(struct emit *e, const struct cpu *c)
+static void spill_guest(struct jit *j, struct emit *e)
 {
+    struct cpu *c = j->cpu;
     for (unsigned g = 0; g < JIT_MAPPED; g++)
         emit_store(e, 8, rm_abs(&c->r[g]), jit_host_of[g]);
     emit_store(e, 2, rm_abs(&c->aflags), H_RAX);
     emit_op(e, 8, 0x03, H_TICKS, rm_abs(&c->jit_limit), 8, 0); /* add */
     emit_store(e, 8, rm_abs(&c->tick), H_TICKS);
+    jit_emit_units_save(j, e);
 }
 
 static const uint8_t saved[] = {H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15};
-
-static void push(struct emit *e, unsigned reg)
-{
-    if (reg >= 8)
-        emit_u8(e, 0x41);
-    emit_u8(e, 0x50 + (reg & 7));
-}
-
-static void pop(struct emit *e, unsigned reg)
-{
-    if (reg >= 8)
-        emit_u8(e, 0x41);
-    emit_u8(e, 0x58 + (reg & 7));
-}
 
 static void make_enter(struct jit *j, struct emit *e)
 {
     const uint8_t *at = emit_here(e);
     for (unsigned n = 0; n < sizeof saved; n++)
-        push(e, saved[n]);
+        emit_push(e, saved[n]);
     emit_alu_ri(e, 8, 5, rm_reg(H_RSP), 8); /* 16-byte alignment */
     emit_mov_rr(e, 8, H_RCX, H_RDI);
     load_guest(e, j->cpu);
@@ -60,8 +48,8 @@ static void make_enter(struct jit *j, struct emit *e)
     j->enter = (void (*)(const void *))(uintptr_t)at;
 }
 
-/* exit_link (edx: slot, ecx: page offset), exit_at (ecx), exit; falls through.
- * Returns where the epilogue without spilling starts. */
+/* exit_link (edx: slot, ecx: page offset), exit_at (ecx), exit fall through;
+ * exit_refused (ecx) is exit_at for code that tier 0 is to execute. Returns where the epilogue without spilling starts. */
 static const uint8_t *make_exits(struct jit *j, struct emit *e)
 {
     j->exit_link = emit_here(e);
@@ -70,12 +58,16 @@ static const uint8_t *make_exits(struct jit *j, struct emit *e)
     emit_op(e, 8, 0x03, H_RCX, rm_abs(&j->cpu->jit_page), 8, 0); /* add */
     emit_store(e, 8, rm_abs(&j->cpu->r[REG_RIP]), H_RCX);
     j->exit = emit_here(e);
-    spill_guest(e, j->cpu);
+    spill_guest(j, e);
     const uint8_t *epilogue = emit_here(e);
     emit_alu_ri(e, 8, 0, rm_reg(H_RSP), 8);
     for (unsigned n = sizeof saved; n-- > 0;)
-        pop(e, saved[n]);
+        emit_pop(e, saved[n]);
     emit_u8(e, 0xc3);
+    j->exit_refused = emit_here(e);
+    emit_op(e, 1, 0xc6, 0, rm_abs(&j->cpu->jit_refused), 1, 1); /* mov */
+    emit_u8(e, 1);
+    emit_jump_to(e, 16, j->exit_at);
     return epilogue;
 }
 
@@ -118,7 +110,7 @@ static void make_dispatch(struct jit *j, struct emit *e)
 static void call_handler(struct jit *j, struct emit *e, const void *fn,
                          unsigned pushed, const uint8_t *epilogue)
 {
-    spill_guest(e, j->cpu);
+    spill_guest(j, e);
     emit_mov_ri(e, H_RDI, (uintptr_t)j->cpu);
     emit_mov_rr(e, 8, H_RSI, H_RDX);
     emit_mov_rr(e, 4, H_RDX, H_RCX);
@@ -154,6 +146,7 @@ bool jit_make_thunks(struct jit *j)
     struct emit e = {.at = j->rw + JIT_JUMPS * sizeof(struct jit_jump),
                      .end = j->rw + j->bytes,
                      .to_exec = j->exec - j->rw};
+    jit_make_unit_thunks(j, &e);
     make_enter(j, &e);
     const uint8_t *epilogue = make_exits(j, &e);
     make_dispatch(j, &e);

@@ -29,7 +29,7 @@ struct tlb_entry {
     uint64_t spare; /* the MMU's own */
 };
 enum {
-    TLB_ENTRIES = 1024
+    TLB_ENTRIES = 4096
 };
 #define TLB_NONE UINT64_MAX
 

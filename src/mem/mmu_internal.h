@@ -18,9 +18,10 @@ enum {
     FETCH_BITS = 8192,
     WRITE_BUCKETS = 4096,
     INLINE_ENTRIES = SPACES * 2 * TLB_ENTRIES,
-    INDEX_NONE = 0xffff
+    FILL_ENTRIES = TLB_ENTRIES / 64 /* for each bit of space.filled */
 };
-_Static_assert(INLINE_ENTRIES < INDEX_NONE, "16-bit entry numbers");
+#define INDEX_NONE UINT32_MAX
+_Static_assert(512 % FILL_ENTRIES == 0, "a large page is whole parts");
 
 /* How linear addresses are translated, in bits of mmu_config.bits. Settings
  * without meaning in a mode are 0 there, so that equal means equivalent. */
@@ -74,7 +75,7 @@ struct space {
     struct tlb_entry *tlb[2]; /* borrowed from mmu_internal.entries */
     uint64_t key[2];          /* values of mmu.space_key */
     uint64_t stamp;           /* of its last activation; 0: never used */
-    bool is_filled[2];        /* the array may hold something */
+    uint64_t filled[2];       /* parts of the array that may hold something */
     uint64_t fetched[FETCH_BITS / 64]; /* pages fetched from since the keys
                                           changed, hashed */
 };
@@ -131,7 +132,7 @@ struct table {
 #define TABLE_NONE UINT32_MAX
 
 struct entry_link {
-    uint16_t next, before; /* INDEX_NONE at the ends */
+    uint32_t next, before; /* INDEX_NONE at the ends */
 };
 
 struct mmu_internal {
@@ -141,13 +142,13 @@ struct mmu_internal {
     bool is_walking; /* stores come from the walker */
     unsigned limit;  /* mmu_limit_entries() */
     unsigned ring_at;
-    uint16_t ring[TLB_ENTRIES]; /* the last `limit` entries filled */
+    uint32_t ring[TLB_ENTRIES]; /* the last `limit` entries filled */
     uint64_t stamp;
     uint64_t last_key;
     struct space spaces[SPACES];
     struct tlb_entry *entries; /* owned: all arrays, then an empty one */
     /* Inline entries with a write tag, in lists by frame. */
-    uint16_t write_head[WRITE_BUCKETS];
+    uint32_t write_head[WRITE_BUCKETS];
     struct entry_link write_link[INLINE_ENTRIES];
     struct l2_entry l2[L2_SETS][L2_WAYS];
     uint8_t l2_victim[L2_SETS];

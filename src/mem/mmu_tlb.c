@@ -12,15 +12,15 @@ static unsigned inline_index(uint64_t vaddr)
     return vaddr >> PAGE_SHIFT & (TLB_ENTRIES - 1);
 }
 
-static uint16_t *write_bucket(struct mmu_internal *in, uint64_t frame)
+static uint32_t *write_bucket(struct mmu_internal *in, uint64_t frame)
 {
     return &in->write_head[frame & (WRITE_BUCKETS - 1)];
 }
 
 static void link_write(struct mmu_internal *in, const struct tlb_entry *e)
 {
-    uint16_t i = (uint16_t)(e - in->entries);
-    uint16_t *head = write_bucket(in, e->spare);
+    uint32_t i = (uint32_t)(e - in->entries);
+    uint32_t *head = write_bucket(in, e->spare);
     in->write_link[i] = (struct entry_link){*head, INDEX_NONE};
     if (*head != INDEX_NONE)
         in->write_link[*head].before = i;
@@ -49,16 +49,17 @@ static void drop_inline(struct mmu_internal *in, struct tlb_entry *e)
 
 static void drop_array(struct mmu_internal *in, struct space *s, bool is_user)
 {
-    if (!s->is_filled[is_user])
-        return;
-    s->is_filled[is_user] = false;
-    for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        drop_inline(in, &s->tlb[is_user][i]);
+    for (; s->filled[is_user]; s->filled[is_user] &= s->filled[is_user] - 1) {
+        unsigned first =
+            (unsigned)__builtin_ctzll(s->filled[is_user]) * FILL_ENTRIES;
+        for (unsigned i = 0; i < FILL_ENTRIES; i++)
+            drop_inline(in, &s->tlb[is_user][first + i]);
+    }
 }
 
 static void drop_frame_writes(struct mmu_internal *in, uint32_t frame)
 {
-    uint16_t i = *write_bucket(in, frame);
+    uint32_t i = *write_bucket(in, frame);
     while (i != INDEX_NONE) {
         struct tlb_entry *e = &in->entries[i];
         i = in->write_link[i].next;
@@ -70,7 +71,7 @@ static void drop_frame_writes(struct mmu_internal *in, uint32_t frame)
 static void drop_all_writes(struct mmu_internal *in)
 {
     for (unsigned b = 0; b < WRITE_BUCKETS; b++) {
-        uint16_t i = in->write_head[b];
+        uint32_t i = in->write_head[b];
         in->write_head[b] = INDEX_NONE;
         for (; i != INDEX_NONE; i = in->write_link[i].next)
             in->entries[i].write_tag = TLB_NONE;
@@ -93,8 +94,8 @@ static void keep_limit(struct mmu_internal *in, const struct tlb_entry *e)
 {
     if (in->limit == TLB_ENTRIES)
         return;
-    uint16_t i = (uint16_t)(e - in->entries);
-    uint16_t old = in->ring[in->ring_at];
+    uint32_t i = (uint32_t)(e - in->entries);
+    uint32_t old = in->ring[in->ring_at];
     in->ring[in->ring_at] = i;
     in->ring_at = (in->ring_at + 1) % in->limit;
     if (old != INDEX_NONE && old != i)
@@ -115,7 +116,7 @@ void mmu_tlb_fill(struct mmu *m, bool is_user, uint64_t vaddr,
             return;
         is_write = is_write && !mmu_is_watched(m, tag, PAGE_BYTES, true);
     }
-    s->is_filled[is_user] = true;
+    s->filled[is_user] |= UINT64_C(1) << inline_index(vaddr) / FILL_ENTRIES;
     if (e->read_tag != tag) {
         drop_inline(in, e);
         keep_limit(in, e);
@@ -316,17 +317,18 @@ void mmu_tlb_drop_page(struct mmu *m, unsigned spaces, uint64_t vaddr)
 static void drop_inline_range(struct mmu_internal *in, struct space *s,
                               bool is_user, uint64_t vaddr, unsigned shift)
 {
-    if (!s->is_filled[is_user])
-        return;
-    unsigned first = 0, count = TLB_ENTRIES;
+    uint64_t parts = s->filled[is_user];
     if (shift == LARGE_SHIFT) {
-        first = inline_index(vaddr >> shift << shift);
-        count = 512;
+        unsigned first = inline_index(vaddr >> shift << shift) / FILL_ENTRIES;
+        parts &= ((UINT64_C(1) << 512 / FILL_ENTRIES) - 1) << first;
     }
-    for (unsigned i = 0; i < count; i++) {
-        struct tlb_entry *e = &s->tlb[is_user][first + i];
-        if (e->read_tag != TLB_NONE && (e->read_tag ^ vaddr) >> shift == 0)
-            drop_inline(in, e);
+    for (; parts; parts &= parts - 1) {
+        unsigned first = (unsigned)__builtin_ctzll(parts) * FILL_ENTRIES;
+        for (unsigned i = first; i < first + FILL_ENTRIES; i++) {
+            struct tlb_entry *e = &s->tlb[is_user][i];
+            if (e->read_tag != TLB_NONE && (e->read_tag ^ vaddr) >> shift == 0)
+                drop_inline(in, e);
+        }
     }
 }
 
