@@ -54,7 +54,15 @@ struct cli_options {
     bool no_verify, json;
     const char *listen, *arch; /* debug's */
     const char *format;        /* export's */
+    const char *what, *name;   /* trace's, traces' */
+    bool deletes;              /* traces' */
     bool with_gdb;
+    /* query's */
+    const char *code, *script;
+    char **script_words; /* arguments of the script */
+    int script_count;
+    uint64_t timeout_ns, script_memory; /* 0: no limit */
+    bool has_script_memory, allows_files;
 };
 
 struct option_row {
@@ -72,6 +80,7 @@ struct command {
     const char *details;                /* paragraphs for --help */
     const struct option_row *groups[8]; /* tables, NULL at the end */
     bool takes_session;                 /* has one argument, the session */
+    bool takes_script;                  /* behind it a script and its own words */
     bool takes_machine;                 /* fill in firmware defaults */
     int (*run)(const struct cli_options *o);
 };

@@ -21,7 +21,10 @@ bool replay_open(struct replay *r, const struct cli_options *o,
                  struct error *err)
 {
     char warning[600];
-    r->replayer = replayer_open(o->session, err);
+    struct session *opened;
+    bool ok = r->updates ? session_open_update(o->session, &opened, err)
+                         : session_open(o->session, &opened, err);
+    r->replayer = ok ? replayer_open_session(opened, err) : NULL;
     if (!r->replayer)
         return false;
     const struct session *s = replayer_session(r->replayer);
