@@ -6,10 +6,12 @@
 #include "analysis/lua_api.h"
 
 extern const struct lua_api_module lua_module_globals; /* lua_globals.c */
+extern const struct lua_api_module lua_module_guest;   /* lua_guest.c */
 extern const struct lua_api_module lua_module_json;    /* lua_show.c */
 extern const struct lua_api_module lua_module_session; /* lua_session.c */
 extern const struct lua_api_module lua_module_log;     /* lua_log.c */
 extern const struct lua_api_module lua_module_view;    /* lua_view.c */
+extern const struct lua_api_module lua_module_symbols; /* lua_symbols.c */
 extern const struct lua_api_module lua_module_registers, lua_module_memory,
     lua_module_screen; /* lua_machine.c */
 
