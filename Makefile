@@ -197,6 +197,9 @@ clang: ## a clang build in build-clang, and its unit tests
 	    build-clang/relive unit
 
 # ---- demo, bench, install ---------------------------------------------------------
+.PHONY: lua-api
+lua-api: $(BUILD)/relive ## renew analysis/lua-api, the scripts' reference
+	@$< help lua >analysis/lua-api
 .PHONY: demo demo-run bench install uninstall clean help
 demo: ## record and replay a Linux boot; works as the first command typed
 	@scripts/setup.sh build demo
