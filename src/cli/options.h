@@ -43,6 +43,7 @@ struct cli_options {
     uint64_t limit_bytes;
     struct machine_engine engine;
     bool jit_perf_map;
+    const char *stats; /* where telemetry goes; NULL: nowhere */
     uint64_t snapshot_interval; /* ns; 0: none on the way */
     uint64_t snapshot_budget;   /* bytes; 0: no limit */
     bool has_interval, has_budget;
@@ -77,7 +78,7 @@ struct command {
     const char *synopsis;               /* behind the name */
     const char *summary;                /* a few words */
     const char *details;                /* paragraphs for --help */
-    const struct option_row *groups[6]; /* tables, NULL at the end */
+    const struct option_row *groups[8]; /* tables, NULL at the end */
     bool takes_session;                 /* has one argument, the session */
     bool takes_script;                  /* behind it a script and its own words */
     bool takes_machine;                 /* fill in firmware defaults */
@@ -86,6 +87,7 @@ struct command {
 
 extern const struct option_row machine_options[];
 extern const struct option_row engine_options[];
+extern const struct option_row stats_options[];
 extern const struct option_row stress_options[];
 
 /* Setters that commands' own tables name. */
