@@ -63,6 +63,9 @@ struct cli_options {
     int script_count;
     uint64_t timeout_ns, script_memory; /* 0: no limit */
     bool has_script_memory, allows_files;
+    const char *engines, *against, *when; /* bisect's */
+    uint64_t every;                       /* 0: not given */
+    bool first;
 };
 
 struct option_row {
@@ -103,6 +106,7 @@ bool take_to(struct cli_options *o, const char *v, struct error *err);
 bool take_json(struct cli_options *o, const char *v, struct error *err);
 /* The file or session to make. */
 bool take_output(struct cli_options *o, const char *v, struct error *err);
+bool take_every(struct cli_options *o, const char *v, struct error *err);
 bool take_budget(struct cli_options *o, const char *v, struct error *err);
 #define SNAPSHOT_BUDGET_DEFAULT (UINT64_C(8) << 30)
 
