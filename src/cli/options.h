@@ -67,6 +67,9 @@ struct cli_options {
     bool has_script_memory, allows_files;
     const char *symbols[SYMBOL_FILES]; /* FILE@ADDRESS */
     unsigned symbol_count;
+    const char *engines, *against, *when; /* bisect's */
+    uint64_t every;                       /* 0: not given */
+    bool first;
 };
 
 struct option_row {
@@ -107,6 +110,7 @@ bool take_to(struct cli_options *o, const char *v, struct error *err);
 bool take_json(struct cli_options *o, const char *v, struct error *err);
 /* The file or session to make. */
 bool take_output(struct cli_options *o, const char *v, struct error *err);
+bool take_every(struct cli_options *o, const char *v, struct error *err);
 bool take_budget(struct cli_options *o, const char *v, struct error *err);
 #define SNAPSHOT_BUDGET_DEFAULT (UINT64_C(8) << 30)
 
