@@ -22,6 +22,8 @@ enum pace {
     PACE_MAX
 };
 
+enum { SYMBOL_FILES = 32 };
+
 /* A tick, given as such or as guest time. */
 struct tick_option {
     bool is_given, is_time;
@@ -63,6 +65,8 @@ struct cli_options {
     int script_count;
     uint64_t timeout_ns, script_memory; /* 0: no limit */
     bool has_script_memory, allows_files;
+    const char *symbols[SYMBOL_FILES]; /* FILE@ADDRESS */
+    unsigned symbol_count;
     const char *engines, *against, *when; /* bisect's */
     uint64_t every;                       /* 0: not given */
     bool first;
