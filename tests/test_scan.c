@@ -1,5 +1,6 @@
 /* Searching in time against single steps and stored traces, on both engines,
  * forwards and backwards, with many parts and with hardly any room. */
+#include "analysis/calls.h"
 #include "analysis/scan.h"
 #include "analysis/trace_make.h"
 #include "analysis/trace_read.h"
@@ -248,6 +249,52 @@ static void devices_and_events_are_the_guests(void **state)
     }
 }
 
+/* The guest calls WORK once a round; steps say when, and when it came back. */
+static void calls_are_those_stepped_over(void **state)
+{
+    struct travelsession *s = *state;
+    struct error err = {0};
+    struct calls calls;
+    unsigned n = 0;
+    travelsession_open(s, false, true);
+    travelsession_walk(s, NULL, NULL);
+    struct calls_query q = calls_query_all();
+    assert_int_equal(calls_gather(s->travel, &q, &calls, &err), TRAVEL_THERE);
+    for (unsigned i = 0; i + 1 < s->count; i++) {
+        const struct travelplace *p = &s->places[i];
+        if (!p->is_begun || p->code[0] != 0xe8)
+            continue;
+        assert_true(n < calls.count);
+        const struct call *c = &calls.at[n++];
+        assert_int_equal(c->tick, p->place.tick);
+        assert_int_equal(c->rip, p->rip);
+        assert_int_equal(c->entry, TRAVELGUEST_WORK);
+        assert_int_equal(c->back, TRAVELGUEST_HLT);
+        assert_int_equal(c->parent, CALL_NO_PARENT);
+        while (s->places[i].rip != TRAVELGUEST_HLT)
+            i++;
+        assert_true(c->has_returned);
+        assert_int_equal(c->end, s->places[i].place.tick);
+        assert_int_equal(c->result, (uint32_t)s->places[i].regs[REG_RAX]);
+    }
+    assert_int_equal(n, calls.count);
+    assert_int_equal(n, TRAVELGUEST_ROUNDS);
+    uint64_t fifth = calls.at[4].tick;
+    calls_fini(&calls);
+    q.limit = 3;
+    assert_int_equal(calls_gather(s->travel, &q, &calls, &err), TRAVEL_THERE);
+    assert_int_equal(calls.count, 3);
+    assert_true(calls.is_cut);
+    calls_fini(&calls);
+    q.limit = 0;
+    q.from = fifth;
+    q.to = fifth + 1;
+    assert_int_equal(calls_gather(s->travel, &q, &calls, &err), TRAVEL_THERE);
+    assert_int_equal(calls.count, 1);
+    assert_false(calls.at[0].has_returned);
+    calls_fini(&calls);
+}
+
 static bool stop_now(void *context)
 {
     return ++*(unsigned *)context == 2;
@@ -289,6 +336,7 @@ int main(void)
         SCAN_TEST(accesses_are_those_of_a_trace),
         SCAN_TEST(stores_into_memory_are_the_writes),
         SCAN_TEST(devices_and_events_are_the_guests),
+        SCAN_TEST(calls_are_those_stepped_over),
         SCAN_TEST(a_search_can_be_interrupted_and_goes_on),
     };
     return cmocka_run_group_tests_name("scan", tests, NULL, NULL);
