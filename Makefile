@@ -98,6 +98,12 @@ $(BUILD)/tests/kvm_oracle: $(call obj,$(KVM_SRC)) $(call obj,$(TEST_LIB)) \
                            $(ALL_LIBS)
 	$(link)
 
+# The program with a fault to find; never installed.
+PLANT = $(BUILD)/tests/relive-plant
+$(PLANT): LINK_LIBS = -Wl,--wrap=main,--wrap=machine_run
+$(PLANT): $(call obj,tests/plant.c $(CLI_SRC)) $(ALL_LIBS)
+	$(link)
+
 # Guests of our own, assembled.
 $(BUILD)/guests/elf_%.o: GUEST_FLAGS += -m32
 $(BUILD)/guests/%.o: tests/guests/%.S
@@ -170,7 +176,7 @@ check-imports: $(CORE_LIB) ## no clock, random source or socket in the machine
 test: ## set up, build and run everything; the last line counts
 	@scripts/setup.sh build test
 	@$(MAKE) --no-print-directory test-run
-test-run: $(BUILD)/relive $(TESTS) $(ORACLE) $(GUESTS) $(FUZZERS)
+test-run: $(BUILD)/relive $(PLANT) $(TESTS) $(ORACLE) $(GUESTS) $(FUZZERS)
 	@scripts/guests.sh $(BUILD)/guests || \
 	    echo 'tests of guests that could not be fetched are skipped'
 	@RELIVE=$(abspath $(BUILD)/relive) GUESTS=$(abspath $(BUILD)/guests) \
@@ -182,7 +188,7 @@ test-run: $(BUILD)/relive $(TESTS) $(ORACLE) $(GUESTS) $(FUZZERS)
 unit: $(UNIT_TESTS) ## the unit tests alone
 	@scripts/run-tests.sh $(BUILD)/logs $(UNIT_TESTS)
 # Options of the program that must change nothing a guest sees.
-stress: $(BUILD)/relive $(GUEST_TESTS) $(GUESTS) ## repeat the guest tests
+stress: $(BUILD)/relive $(PLANT) $(GUEST_TESTS) $(GUESTS) ## repeat the guest tests
 	@scripts/stress.sh $(BUILD) $(GUEST_TESTS)
 asan: ## ASan and UBSan build in build-asan, and its unit tests
 	@$(MAKE) --no-print-directory BUILD=build-asan OPT='-O1' \

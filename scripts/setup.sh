@@ -14,7 +14,7 @@ build='gcc libc6-dev make binutils pkg-config libzydis-dev liblmdb-dev
        liblua5.4-dev libedit-dev libdw-dev seabios'
 # Unit tests, fuzzers (clang), gdb as a client, and the tools that assemble guests.
 test='libcmocka-dev clang gdb libclang-rt-14-dev cpio gzip xorriso mtools
-      grub-common grub-pc-bin qemu-utils'
+      grub-common grub-pc-bin qemu-utils bsdutils'
 demo='cpio gzip'
 # Other emulators, measured beside relive.
 bench='qemu-system-x86 bochs bochs-term bsdutils seabios'

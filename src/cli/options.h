@@ -22,6 +22,8 @@ enum pace {
     PACE_MAX
 };
 
+enum { SYMBOL_FILES = 32 };
+
 /* A tick, given as such or as guest time. */
 struct tick_option {
     bool is_given, is_time;
@@ -63,6 +65,11 @@ struct cli_options {
     int script_count;
     uint64_t timeout_ns, script_memory; /* 0: no limit */
     bool has_script_memory, allows_files;
+    const char *symbols[SYMBOL_FILES]; /* FILE@ADDRESS */
+    unsigned symbol_count;
+    const char *engines, *against, *when; /* bisect's */
+    uint64_t every;                       /* 0: not given */
+    bool first;
 };
 
 struct option_row {
@@ -103,6 +110,7 @@ bool take_to(struct cli_options *o, const char *v, struct error *err);
 bool take_json(struct cli_options *o, const char *v, struct error *err);
 /* The file or session to make. */
 bool take_output(struct cli_options *o, const char *v, struct error *err);
+bool take_every(struct cli_options *o, const char *v, struct error *err);
 bool take_budget(struct cli_options *o, const char *v, struct error *err);
 #define SNAPSHOT_BUDGET_DEFAULT (UINT64_C(8) << 30)
 
