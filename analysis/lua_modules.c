@@ -15,5 +15,11 @@ const struct lua_api_module *const lua_api_modules[] = {
     &lua_module_registers,
     &lua_module_memory,
     &lua_module_screen,
+    &lua_module_session_scan,
+    &lua_module_scan,
+    &lua_module_calls,
+    &lua_module_session_trace,
+    &lua_module_trace,
+    &lua_module_rows,
     NULL,
 };

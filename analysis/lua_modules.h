@@ -16,6 +16,11 @@ extern const struct lua_api_module lua_module_symbols; /* lua_symbols.c */
 extern const struct lua_api_module lua_module_registers, lua_module_memory,
     lua_module_screen; /* lua_machine.c */
 
+extern const struct lua_api_module lua_module_session_scan, lua_module_scan,
+    lua_module_calls; /* lua_scan.c */
+extern const struct lua_api_module lua_module_session_trace, lua_module_trace,
+    lua_module_rows; /* lua_trace.c */
+
 /* ---- lua_machine.c --------------------------------------------------------
  */
 
