@@ -117,7 +117,7 @@ $(BUILD)/guests/%.bin: $(BUILD)/guests/%.o tests/guests/image.ld
 	    -o $@ $<
 # Benchmark kernels, in 32 and 64 bits each.
 KERNELS = $(foreach k,$(basename $(notdir $(wildcard bench/guests/*.S))),\
-            $(BUILD)/bench/$(k)32.bin $(BUILD)/bench/$(k)64.bin)
+            $(BUILD)/bench/$(k)-32.bin $(BUILD)/bench/$(k)-64.bin)
 define kernel
 	@mkdir -p $(@D)
 	$(say) AS $<
@@ -125,9 +125,9 @@ define kernel
 	$(Q)ld -m elf_x86_64 -n -T tests/guests/image.ld --oformat binary \
 	    -o $@ $(@:.bin=.o)
 endef
-$(BUILD)/bench/%32.bin: bench/guests/%.S tests/guests/image.ld
+$(BUILD)/bench/%-32.bin: bench/guests/%.S tests/guests/image.ld
 	$(call kernel,32)
-$(BUILD)/bench/%64.bin: bench/guests/%.S tests/guests/image.ld
+$(BUILD)/bench/%-64.bin: bench/guests/%.S tests/guests/image.ld
 	$(call kernel,64)
 .PHONY: guests kernels
 kernels: $(KERNELS)
