@@ -176,7 +176,7 @@ check-imports: $(CORE_LIB) ## no clock, random source or socket in the machine
 test: ## set up, build and run everything; the last line counts
 	@scripts/setup.sh build test
 	@$(MAKE) --no-print-directory test-run
-test-run: $(BUILD)/relive $(PLANT) $(TESTS) $(ORACLE) $(GUESTS) $(FUZZERS)
+test-run: $(BUILD)/relive $(PLANT) $(TESTS) $(ORACLE) $(GUESTS) $(KERNELS) $(FUZZERS)
 	@scripts/guests.sh $(BUILD)/guests || \
 	    echo 'tests of guests that could not be fetched are skipped'
 	@RELIVE=$(abspath $(BUILD)/relive) GUESTS=$(abspath $(BUILD)/guests) \
@@ -188,7 +188,7 @@ test-run: $(BUILD)/relive $(PLANT) $(TESTS) $(ORACLE) $(GUESTS) $(FUZZERS)
 unit: $(UNIT_TESTS) ## the unit tests alone
 	@scripts/run-tests.sh $(BUILD)/logs $(UNIT_TESTS)
 # Options of the program that must change nothing a guest sees.
-stress: $(BUILD)/relive $(PLANT) $(GUEST_TESTS) $(GUESTS) ## repeat the guest tests
+stress: $(BUILD)/relive $(PLANT) $(GUEST_TESTS) $(GUESTS) $(KERNELS) ## repeat the guest tests
 	@scripts/stress.sh $(BUILD) $(GUEST_TESTS)
 asan: ## ASan and UBSan build in build-asan, and its unit tests
 	@$(MAKE) --no-print-directory BUILD=build-asan OPT='-O1' \
@@ -206,14 +206,26 @@ clang: ## a clang build in build-clang, and its unit tests
 .PHONY: lua-api
 lua-api: $(BUILD)/relive ## renew analysis/lua-api, the scripts' reference
 	@$< help lua >analysis/lua-api
-.PHONY: demo demo-run bench install uninstall clean help
+.PHONY: demo demo-run bench bench-peers dashboard install uninstall clean help
 demo: ## record and replay a Linux boot; works as the first command typed
 	@scripts/setup.sh build demo
 	@$(MAKE) --no-print-directory demo-run
 demo-run: $(BUILD)/relive $(GUESTS)
 	@scripts/demo.sh $(BUILD)
-bench: $(BUILD)/relive $(GUESTS) ## speed and log sizes, beside QEMU and Bochs
-	@bench/run.sh $(BUILD)
+# Results go to bench/history.json. QUICK=1: a few minutes, not an hour.
+bench: ## speed, memory and log sizes on every engine (QUICK=1: briefly)
+	@scripts/setup.sh build bench
+	@$(MAKE) --no-print-directory $(BUILD)/relive kernels
+	@bench/run.sh $(if $(QUICK),--quick) --build $(BUILD)
+bench-peers: ## the same, with QEMU and Bochs beside relive
+	@scripts/setup.sh build bench peers
+	@$(MAKE) --no-print-directory $(BUILD)/relive kernels
+	@bench/run.sh $(if $(QUICK),--quick) --peers --build $(BUILD)
+dashboard: ## trends of bench/history.json: build/bench/dashboard.html
+	@mkdir -p $(BUILD)/bench
+	@lua5.4 bench/dashboard/build.lua bench/history.json \
+	    $(BUILD)/bench/dashboard.html \
+	    $(if $(COMMITS),--commits $(COMMITS))
 install: $(BUILD)/relive ## to PREFIX (/usr/local)
 	install -D -m 755 $(BUILD)/relive $(DESTDIR)$(PREFIX)/bin/relive
 	install -D -m 644 src/cli/relive.1 \

@@ -6,6 +6,7 @@
 #include "replay/info.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LINE_MAX_BYTES = 300 };
@@ -29,14 +30,25 @@ enum { PHRASES = sizeof phrases / sizeof phrases[0] };
 
 enum crash_line crash_line_kind(const char *line)
 {
-    /* "traps: prog[7] general protection fault": a program's, not the
-     * kernel's. */
-    if (strstr(line, "traps: "))
-        return CRASH_LINE_OTHER;
+    uint64_t ip;
+    /* "prog[7]: segfault at 0 ip 401136 sp ...", "traps: prog[7] general
+     * protection fault ip:401136 sp:...": a program's, not the kernel's. */
+    if (strstr(line, ": segfault at ") || strstr(line, "traps: "))
+        return crash_line_ip(line, &ip) ? CRASH_LINE_PROGRAM : CRASH_LINE_OTHER;
     for (unsigned i = 0; i < PHRASES; i++)
         if (strstr(line, phrases[i].words))
             return phrases[i].kind;
     return CRASH_LINE_OTHER;
+}
+
+bool crash_line_ip(const char *line, uint64_t *ip)
+{
+    char *end;
+    const char *at = strstr(line, " ip");
+    if (!at || (at[3] != ' ' && at[3] != ':'))
+        return false;
+    *ip = strtoull(at + 4, &end, 16);
+    return end != at + 4;
 }
 
 /* ---- the serial line
@@ -46,9 +58,9 @@ struct serial {
     char line[LINE_MAX_BYTES];
     unsigned used;
     uint64_t begun; /* tick of the line's first byte */
-    bool has_oops, has_panic;
-    uint64_t oops_tick, panic_tick;
-    char oops[LINE_MAX_BYTES], panic[LINE_MAX_BYTES];
+    bool has_oops, has_panic, has_program;
+    uint64_t oops_tick, panic_tick, program_tick;
+    char oops[LINE_MAX_BYTES], panic[LINE_MAX_BYTES], program[LINE_MAX_BYTES];
 };
 
 static void end_line(struct serial *s)
@@ -63,6 +75,10 @@ static void end_line(struct serial *s)
         s->has_panic = true;
         s->panic_tick = s->begun;
         memcpy(s->panic, s->line, sizeof s->panic);
+    } else if (kind == CRASH_LINE_PROGRAM && !s->has_panic) {
+        s->has_program = true; /* the last one in front of a panic */
+        s->program_tick = s->begun;
+        memcpy(s->program, s->line, sizeof s->program);
     }
     s->used = 0;
 }
@@ -103,10 +119,19 @@ static bool search_serial(struct travel *t, struct crash *out,
     if (!info_each_output(travel_session(t), 0, UINT64_MAX, on_output, &s, err))
         return false;
     end_line(&s);
+    bool kills_init = s.has_panic && strstr(s.panic, "Attempted to kill init");
     if (s.has_oops && (!s.has_panic || s.oops_tick <= s.panic_tick))
         take(out, s.oops_tick, true, s.oops);
     else if (s.has_panic)
-        take(out, s.panic_tick, false, s.panic);
+        take(out, s.panic_tick, kills_init && s.has_program, s.panic);
+    else if (s.has_program)
+        take(out, s.program_tick, true, s.program);
+    if (out->kind == CRASH_NONE || s.has_oops)
+        return true;
+    if (!s.has_panic)
+        out->kind = CRASH_PROGRAM;
+    out->by_program = out->has_fault &&
+                      crash_line_ip(s.program, &out->program_ip);
     return true;
 }
 
@@ -189,7 +214,7 @@ bool crash_find_linux(struct travel *t, struct crash *out, struct error *err)
     uint64_t tick, end = travel_session(t)->end_tick;
     if (!search_serial(t, out, err))
         return false;
-    if (out->kind == CRASH_LINUX ||
+    if (out->kind != CRASH_NONE ||
         !find_in_memory(travel_machine(t), &is_oops, text))
         return true;
     if (!date_message(t, end, &tick, err))

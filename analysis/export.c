@@ -1,4 +1,5 @@
 #include "analysis/export.h"
+#include "analysis/export_internal.h"
 
 #include "base/bytes.h"
 #include "base/stream.h"
@@ -20,7 +21,7 @@ enum {
 /* ---- RAM
  * ---------------------------------------------------------------------- */
 
-static bool is_ram(struct machine *m, uint64_t paddr)
+bool export_is_ram(struct machine *m, uint64_t paddr)
 {
     struct phys_page page;
     phys_lookup(machine_phys(m), paddr, PHYS_READ, &page);
@@ -29,19 +30,19 @@ static bool is_ram(struct machine *m, uint64_t paddr)
 
 /* Where RAM ends. What does not fit below the hole for devices goes on at 4 GiB
  * (82441FX). */
-static uint64_t ram_end(struct machine *m)
+uint64_t export_ram_end(struct machine *m)
 {
     const uint64_t high = UINT64_C(4) << 30;
     uint64_t mem = machine_config(m)->mem_bytes, end = 0;
     for (uint64_t at = 0; at < mem && at < high; at += PAGE_BYTES)
-        if (is_ram(m, at))
+        if (export_is_ram(m, at))
             end = at + PAGE_BYTES;
-    for (uint64_t at = high; at < high + mem && is_ram(m, at); at += PAGE_BYTES)
+    for (uint64_t at = high; at < high + mem && export_is_ram(m, at); at += PAGE_BYTES)
         end = at + PAGE_BYTES;
     return end;
 }
 
-static bool write_error(const char *path, struct error *err)
+bool export_write_error(const char *path, struct error *err)
 {
     return error_set(err, ERR_IO, "%s: %s", path, strerror(errno));
 }
@@ -66,7 +67,7 @@ static bool write_ram(struct machine *m, FILE *f, uint64_t offset, uint64_t end)
     return true;
 }
 
-static bool finish(FILE *f, bool ok, const char *path, struct error *err)
+bool export_finish(FILE *f, bool ok, const char *path, struct error *err)
 {
     int why = errno;
     if (fclose(f) != 0 && ok) {
@@ -74,15 +75,15 @@ static bool finish(FILE *f, bool ok, const char *path, struct error *err)
         why = errno;
     }
     errno = why;
-    return ok || write_error(path, err);
+    return ok || export_write_error(path, err);
 }
 
 bool export_raw_memory(struct machine *m, const char *path, struct error *err)
 {
     FILE *f = fopen(path, "wb");
     if (!f)
-        return write_error(path, err);
-    return finish(f, write_ram(m, f, 0, ram_end(m)), path, err);
+        return export_write_error(path, err);
+    return export_finish(f, write_ram(m, f, 0, export_ram_end(m)), path, err);
 }
 
 /* ---- ELF cores
@@ -235,7 +236,9 @@ static void put_core(struct core *core, struct writer *w, uint64_t *ram_offset)
 bool export_elf_core(struct machine *m, const char *path, struct error *err)
 {
     struct core core = {
-        .m = m, .is_64 = gdb_target_of(m) == GDB_X86_64, .ram_end = ram_end(m)};
+        .m = m,
+        .is_64 = gdb_target_of(m) == GDB_X86_64,
+        .ram_end = export_ram_end(m)};
     struct writer w;
     uint64_t ram_offset;
     core.runs = calloc(CORE_SEGMENTS, sizeof *core.runs);
@@ -249,9 +252,9 @@ bool export_elf_core(struct machine *m, const char *path, struct error *err)
     if (f) {
         ok = ok && fwrite(w.data, 1, w.used, f) == w.used &&
              write_ram(m, f, ram_offset, core.ram_end);
-        ok = finish(f, ok, path, err);
+        ok = export_finish(f, ok, path, err);
     } else {
-        write_error(path, err);
+        export_write_error(path, err);
     }
     writer_fini(&w);
     free(core.runs);
