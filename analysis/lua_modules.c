@@ -15,5 +15,8 @@ const struct lua_api_module *const lua_api_modules[] = {
     &lua_module_registers,
     &lua_module_memory,
     &lua_module_screen,
+    &lua_module_stats,
+    &lua_module_sample,
+    &lua_module_jit,
     NULL,
 };
