@@ -21,5 +21,8 @@ const struct lua_api_module *const lua_api_modules[] = {
     &lua_module_session_trace,
     &lua_module_trace,
     &lua_module_rows,
+    &lua_module_stats,
+    &lua_module_sample,
+    &lua_module_jit,
     NULL,
 };
