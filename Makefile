@@ -109,7 +109,22 @@ $(BUILD)/guests/elf_%.bin: $(BUILD)/guests/elf_%.o tests/guests/elf.ld
 $(BUILD)/guests/%.bin: $(BUILD)/guests/%.o tests/guests/image.ld
 	$(Q)ld -m elf_x86_64 -n -T tests/guests/image.ld --oformat binary \
 	    -o $@ $<
-.PHONY: guests
+# Benchmark kernels, in 32 and 64 bits each.
+KERNELS = $(foreach k,$(basename $(notdir $(wildcard bench/guests/*.S))),\
+            $(BUILD)/bench/$(k)32.bin $(BUILD)/bench/$(k)64.bin)
+define kernel
+	@mkdir -p $(@D)
+	$(say) AS $<
+	$(Q)$(CC) -MMD -MP -MT $@ -Itests/guests -DBITS=$(1) -c $< -o $(@:.bin=.o)
+	$(Q)ld -m elf_x86_64 -n -T tests/guests/image.ld --oformat binary \
+	    -o $@ $(@:.bin=.o)
+endef
+$(BUILD)/bench/%32.bin: bench/guests/%.S tests/guests/image.ld
+	$(call kernel,32)
+$(BUILD)/bench/%64.bin: bench/guests/%.S tests/guests/image.ld
+	$(call kernel,64)
+.PHONY: guests kernels
+kernels: $(KERNELS)
 guests: $(GUESTS) ## assemble the guests of tests/guests
 
 # libFuzzer programs of tests/fuzz_*.c, with everything built by clang.
@@ -202,5 +217,5 @@ clean:
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
--include $(wildcard $(BUILD)/guests/*.d) \
+-include $(wildcard $(BUILD)/guests/*.d $(BUILD)/bench/*.d) \
     $(shell find $(BUILD)/obj $(BUILD)/fuzz/obj -type f -name '*.d' 2>/dev/null)

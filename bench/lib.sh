@@ -1,5 +1,11 @@
 # shellcheck shell=bash
-# What the benchmark scripts share; sourced by them.
+# What the benchmark scripts share; sourced by them, with `root` set.
+#
+# A configuration is a way to run the same guest: native, run-ENGINE,
+# record-ENGINE, replay-ENGINE (of that recording), qemu, icount, rr-record,
+# rr-replay, bochs. A sample is a line of
+#   round, configuration, workload, repeats, wall ns, CPU ns, guest ns, checksum
+# separated by tabs.
 
 note() { printf 'bench: %s\n' "$*" >&2; }
 die() { note "$@"; exit 2; }
@@ -12,4 +18,187 @@ cpu_ns() {
         read -r used _ 2>/dev/null <"$file" && ((sum += used))
     done
     echo "$sum"
+}
+
+common_usage() {
+    cat <<'END'
+  --build DIR      where relive and the guests are (default build)
+  --only A,B       these workloads alone
+  --engines A,B    relive's engines (default auto)
+  --modes A,B      of run, record, replay (default run,record)
+  --peers A,B      of qemu, icount, rr-record, rr-replay and bochs (kernels
+                   alone), or none (default qemu,rr-record)
+  --rounds N       interleaved repetitions (default 3)
+  --scale F        repeats of each workload, times F (default 1)
+  --clock C        wall, or cpu: what the processes used (default wall)
+  --keep FILE      append the samples to FILE
+  --metrics FILE   append means and deviations to FILE
+END
+}
+
+# parse_options ARGUMENT...: sets build, only, engines, ... as above; calls
+# usage() for --help.
+# shellcheck disable=SC2034
+parse_options() {
+    build=$root/build only='' engines=auto modes=run,record
+    peers=qemu,rr-record rounds=3 scale=1 clock=wall keep='' metrics=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --build | --only | --engines | --modes | --peers | --rounds | \
+            --scale | --clock | --keep | --metrics)
+            [ $# -gt 1 ] || die "option '$1' expects a value"
+            printf -v "${1#--}" '%s' "$2"
+            shift 2
+            ;;
+        --help | -h) usage; exit 0 ;;
+        *) die "unknown option '$1' (see ${0##*/} --help)" ;;
+        esac
+    done
+    case $clock in wall | cpu) ;; *) die '--clock: expected wall or cpu' ;; esac
+    case $rounds in
+    *[!0-9]* | '' | 0) die '--rounds: expected a number from 1' ;;
+    esac
+    [[ $scale =~ ^[0-9]*\.?[0-9]+$ ]] || die '--scale: expected a number'
+    build=$(cd "$build" && pwd) || die '--build: expected a directory'
+    relive=$build/relive
+    [ -x "$relive" ] || die "$relive is missing: run make first"
+    work=$(mktemp -d) || exit 2
+    trap 'rm -rf "$work"' EXIT
+    samples=$work/samples
+    : >"$samples"
+    stats_option=()
+    if "$relive" run --help | grep -q -e --stats; then
+        stats_option=(--stats "$work/stats.json")
+    fi
+}
+
+# list_configs [CONFIG...]: sets configs to these and what the options ask for.
+list_configs() {
+    local engine mode peer program
+    configs=("$@")
+    for engine in ${engines//,/ }; do
+        for mode in ${modes//,/ }; do
+            case $mode in
+            run | record | replay) configs+=("$mode-$engine") ;;
+            *) die "--modes: expected run, record or replay, found '$mode'" ;;
+            esac
+        done
+    done
+    [ "$peers" = none ] || for peer in ${peers//,/ }; do
+        case $peer in
+        qemu | icount | rr-record | rr-replay) program=qemu-system-x86_64 ;;
+        bochs) program=bochs-bin ;;
+        *) die "--peers: unknown peer '$peer'" ;;
+        esac
+        command -v "$program" >/dev/null || { note "no $program"; continue; }
+        configs+=("$peer")
+    done
+}
+
+# chosen NAME...: the names that --only lets pass, in its order; all without.
+chosen() {
+    local name
+    [ -n "$only" ] || { printf '%s\n' "$@"; return; }
+    for name in ${only//,/ }; do
+        [[ " $* " == *" $name "* ]] || die "--only: no workload '$name'"
+        echo "$name"
+    done
+}
+
+# scaled REPEATS CONFIG: for emulators that take long, a part of the repeats.
+scaled() {
+    awk -v n="$1" -v scale="$scale" -v config="$2" 'BEGIN {
+        if (config ~ /-interp$/) scale /= 10
+        if (config == "bochs") scale /= 50
+        n = int(n * scale + 0.5)
+        print (n > 0 ? n : 1)
+    }'
+}
+
+# run_config CONFIG: becomes the emulator, with its COM1 on standard output.
+# The guest is in the arrays for_relive and for_qemu.
+run_config() {
+    local engine=${1#*-} qemu
+    qemu=(qemu-system-x86_64 -accel tcg -nodefaults -display none
+        -serial stdio -no-reboot)
+    case $1 in
+    native) native ;;
+    run-*) exec "$relive" run --engine "$engine" "${for_relive[@]}" \
+        --serial stdio --pace max "${stats_option[@]}" ;;
+    record-*) rm -rf "${work:?}/session-$engine"
+        exec "$relive" record -o "$work/session-$engine" --engine "$engine" \
+            "${for_relive[@]}" --serial stdio --pace max \
+            "${stats_option[@]}" ;;
+    replay-*) exec "$relive" replay --engine "$engine" --serial - \
+        "${stats_option[@]}" "$work/session-$engine" ;;
+    qemu) exec "${qemu[@]}" "${for_qemu[@]}" ;;
+    icount) exec "${qemu[@]}" "${for_qemu[@]}" -icount shift=0 ;;
+    rr-record | rr-replay) exec "${qemu[@]}" "${for_qemu[@]}" \
+        -icount "shift=0,rr=${1#rr-},rrfile=$work/rr" ;;
+    bochs) run_bochs ;;
+    esac
+}
+
+# measure CONFIG ROUND [NAME REPEATS]: runs the guest and appends a sample for
+# each workload that it reports. A guest that does not name what it runs is
+# given NAME. pause_us is how long a guest sleeps before the work.
+measure() {
+    local pid line name=${3:-} repeats=${4:-} begun cpu_begun wall cpu sum own
+    local own_cpu fd count=0 config=$1
+    rm -f "$work/stats.json"
+    exec {fd}< <(run_config "$1" 2>"$work/err" </dev/null)
+    pid=$!
+    while IFS= read -r -t 900 -u "$fd" line; do
+        line=${line%$'\r'}
+        case $line in
+        '= '*) read -r _ name repeats <<<"$line" ;;
+        '<') begun=${EPOCHREALTIME/./} cpu_begun=$(cpu_ns $pid) ;;
+        '>') wall=${EPOCHREALTIME/./} cpu=$(cpu_ns $pid) ;;
+        '+ '*)
+            read -r _ sum own own_cpu <<<"$line"
+            wall=$(((wall - begun) * 1000)) cpu=$((cpu - cpu_begun))
+            case $config in
+            native | bochs) wall=$own cpu=$own_cpu ;;
+            # relive skips a guest's idle time
+            run-* | record-* | replay-*) ;;
+            *) wall=$((wall - pause_us * 1000)) ;;
+            esac
+            count=$((count + 1))
+            printf '%s\t' "$2" "$config" "$name" "$repeats" "$wall" "$cpu" \
+                "$own" >>"$work/row"
+            printf '%s\n' "$sum" >>"$work/row"
+            ;;
+        esac
+    done
+    kill "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    exec {fd}<&-
+    if [ $count = 0 ]; then
+        note "$config: no result; it said: $(tail -n 1 "$work/err")"
+        return 1
+    fi
+    # Where the guest has no clock, relive's tick is one: 1000 a microsecond.
+    local ticks
+    ticks=$(sed -n 's/^\([0-9]*\) ticks,.*/\1/p' "$work/err" | tail -n 1)
+    awk -v ticks="${ticks:-0}" 'BEGIN { FS = OFS = "\t" }
+        { if (!$7) $7 = ticks; print }' "$work/row" >>"$samples"
+    rm -f "$work/row"
+    [ ! -s "$work/stats.json" ] ||
+        mv "$work/stats.json" "$work/stats-$config-$name.json"
+}
+
+# report TITLE: prints the tables, after writing what the options ask for.
+report() {
+    local file name
+    [ -z "$keep" ] || cat "$samples" >>"$keep"
+    awk -v clock="$clock" -v suite="$1" -v metrics="$metrics" \
+        -f "$root/bench/stats.awk" -f "$root/bench/report.awk" "$samples"
+    local status=$?
+    for file in "$work"/stats-*.json; do
+        [ -e "$file" ] || continue
+        name=${file##*/stats-}
+        printf 'jit %-28s %s\n' "${name%.json}" \
+            "$(awk -f "$root/bench/jit_line.awk" "$file")"
+    done
+    return $status
 }

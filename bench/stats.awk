@@ -20,6 +20,31 @@ function median(list, n) {
 
 # A number in about four characters.
 function short(x) {
-    return x >= 99.5 ? sprintf("%.0f", x) : x >= 9.95 ? sprintf("%.1f", x) : \
-        sprintf("%.2f", x)
+    if (x >= 99.5)
+        return sprintf("%.0f", x)
+    return x >= 9.95 ? sprintf("%.1f", x) : sprintf("%.2f", x)
+}
+
+# "median (least..most)"; sorts the list.
+function spread(list, n,    middle) {
+    if (!n)
+        return "-"
+    middle = median(list, n)
+    if (n == 1)
+        return short(middle)
+    return short(middle) " (" short(list[1]) ".." short(list[n]) ")"
+}
+
+# Appends a line to `file`: name, unit, whether higher or lower is better, how
+# many, mean, standard deviation (Welford; of the population).
+function write_metric(file, name, unit, better, list, n,    i, mean, square, d) {
+    if (file == "" || !n)
+        return
+    for (i = 1; i <= n; i++) {
+        d = list[i] - mean
+        mean += d / i
+        square += d * (list[i] - mean)
+    }
+    printf "%s\t%s\t%s\t%d\t%.6g\t%.6g\n", name, unit, better, n, mean, \
+        sqrt(square / n) >>file
 }

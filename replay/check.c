@@ -5,6 +5,7 @@
 #include "replay/record.h"
 #include "replay/session.h"
 #include "replay/snapshot.h"
+#include "replay/trace_record.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -219,6 +220,21 @@ static bool check_snapshot(struct check *c, const struct store_bytes *k,
     return ok;
 }
 
+/* Checksums, keys and heads; what the columns hold is for those who can read
+ * them. */
+static bool check_trace(struct check *c, const struct store_bytes *k,
+                        const struct store_bytes *v)
+{
+    struct trace_head head;
+    unsigned column;
+    uint32_t id, chunk;
+    if (!trace_key_get(k, &id, &column, &chunk))
+        return error_set(c->err, ERR_INPUT,
+                         "%s: traces: expected a key of %d bytes, found %zu",
+                         c->where, TRACE_KEY_BYTES, k->bytes);
+    return column || trace_head_get(k, v, &head, c->where, c->err);
+}
+
 /* The last commit says how many records there are. */
 static bool check_counts(struct check *c)
 {
@@ -249,7 +265,8 @@ bool session_check(const char *path, struct check_report *report,
     ok = ok && walk(&c, STORE_META, check_meta) &&
               walk(&c, STORE_EVENTS, check_event) &&
               walk(&c, STORE_DIGESTS, check_digest) &&
-              walk(&c, STORE_OUTPUT, check_output) && check_counts(&c);
+              walk(&c, STORE_OUTPUT, check_output) && check_counts(&c) &&
+              walk(&c, STORE_TRACES, check_trace);
     /* Snapshots of version 1 are not used, and were laid out otherwise. */
     if (ok && c.session->format >= SNAPSHOT_FORMAT)
         ok = walk(&c, STORE_PAGES, check_page) &&

@@ -5,6 +5,7 @@
 #include "replay/record.h"
 #include "replay/session.h"
 #include "replay/store.h"
+#include "replay/trace_record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,7 @@ struct copy {
     struct store *out;       /* owned */
     struct store_batch batch;
     uint64_t from, to;      /* ticks of the copy */
+    bool keeps_trace;       /* the one whose records are met */
     uint32_t first_event;   /* index in the session */
     struct commit_record commit;
     struct output_gather *output; /* owned */
@@ -135,6 +137,29 @@ static bool copy_output(struct copy *c, const struct store_bytes *k,
                                       where(c), index);
 }
 
+/* A trace is kept when all of it lies in the copy. Its head, which comes before
+ * its columns, tells. */
+static bool copy_trace(struct copy *c, const struct store_bytes *k,
+                       const struct store_bytes *v)
+{
+    struct trace_head head;
+    unsigned column;
+    uint32_t id, chunk;
+    if (!trace_key_get(k, &id, &column, &chunk))
+        return error_set(c->err, ERR_INPUT,
+                         "%s: damaged: a key of %zu bytes in traces", where(c),
+                         k->bytes);
+    if (column == 0) {
+        if (!trace_head_get(k, v, &head, where(c), c->err))
+            return false;
+        c->keeps_trace = head.from >= c->from && head.to <= c->to;
+    }
+    if (c->keeps_trace)
+        store_batch_put(&c->batch, STORE_TRACES, k->data, k->bytes, v->data,
+                        v->bytes);
+    return true;
+}
+
 static bool copy_log(struct copy *c)
 {
     uint8_t start[8];
@@ -145,7 +170,8 @@ static bool copy_log(struct copy *c)
         return false;
     put_end(c);
     if (!each(c, STORE_DIGESTS, copy_digest) ||
-        !each(c, STORE_OUTPUT, copy_output))
+        !each(c, STORE_OUTPUT, copy_output) ||
+        !each(c, STORE_TRACES, copy_trace))
         return false;
     output_gather_flush(c->output, &c->batch);
     c->commit.outputs = c->output->index;

@@ -10,7 +10,8 @@
 
 struct copy_options {
     /* The copy begins at the last snapshot at or below `from`, and ends at
-     * `to` or the session's end, whichever is first. */
+     * `to` or the session's end, whichever is first. Stored traces that lie
+     * inside come along. */
     uint64_t from, to;
     uint64_t budget; /* bytes of snapshots; thin them out above it. 0: keep */
     /* Adds what else is to be in the copy. NULL: nothing. */

@@ -75,14 +75,15 @@ static bool hash_file(const struct store *s, int fd, uint64_t value,
     return ok;
 }
 
-bool store_unseal(struct store *s, struct error *err)
+int store_blank_seal(struct store *s, MDB_txn *txn)
 {
-    struct store_batch b;
-    store_batch_init(&b);
-    store_batch_put(&b, STORE_META, seal_key, 4, no_seal, SEAL_BYTES);
-    bool ok = store_commit(s, &b, err);
-    store_batch_fini(&b);
-    return ok;
+    uint8_t value[SEAL_VALUE_BYTES], sum[8];
+    MDB_val k = {.mv_size = 4, .mv_data = (void *)(uintptr_t)seal_key};
+    MDB_val v = {.mv_size = sizeof value, .mv_data = value};
+    store_le64(sum, store_sum(STORE_META, seal_key, 4, no_seal, SEAL_BYTES));
+    memcpy(value, no_seal, SEAL_BYTES);
+    memcpy(value + SEAL_BYTES, sum, SEAL_SUM_BYTES);
+    return mdb_put(txn, s->dbi[STORE_META], &k, &v, 0);
 }
 
 bool store_seal(struct store *s, struct error *err)
@@ -90,9 +91,16 @@ bool store_seal(struct store *s, struct error *err)
     MDB_txn *txn;
     uint8_t value[SEAL_VALUE_BYTES], sum[8];
     bool ok;
-    if (!store_unseal(s, err))
-        return false;
-    int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    int code = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (!code) {
+        code = store_blank_seal(s, txn);
+        if (code)
+            mdb_txn_abort(txn);
+        else
+            code = mdb_txn_commit(txn);
+    }
+    if (!code)
+        code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
     if (code)
         return store_fail(s, code, "sealing", err);
     uint64_t at = find_value(s, txn);

@@ -107,6 +107,9 @@ void store_close(struct store *s)
         return;
     if (s->txn)
         mdb_txn_abort(s->txn);
+    s->txn = NULL;
+    if (s->was_sealed)
+        (void)store_seal(s, NULL);
     if (s->env)
         mdb_env_close(s->env);
     if (s->lock_fd >= 0)
@@ -329,8 +332,9 @@ static bool open_environment(struct store *s, struct error *err)
  */
 #define UPDATE_BYTES (UINT64_C(64) << 30)
 
-/* Handles that a later write can use must come from a write. */
-static int open_handles(struct store *s)
+/* Handles that a later write can use must come from a write. With the same one
+ * the seal goes, for it no longer holds. */
+static int open_handles(struct store *s, bool is_sealed)
 {
     MDB_txn *txn;
     int code = mdb_txn_begin(s->env, NULL, 0, &txn);
@@ -339,13 +343,15 @@ static int open_handles(struct store *s)
     for (unsigned db = 0; db < STORE_DBS && !code; db++)
         code = mdb_dbi_open(txn, db_names[db],
                             db == STORE_TRACES ? MDB_CREATE : 0, &s->dbi[db]);
+    if (!code && is_sealed)
+        code = store_blank_seal(s, txn);
     if (!code)
         return mdb_txn_commit(txn);
     mdb_txn_abort(txn);
     return code;
 }
 
-static bool open_update(struct store *s, struct error *err)
+static bool open_update(struct store *s, bool is_sealed, struct error *err)
 {
     int code = mdb_env_create(&s->env);
     if (code)
@@ -355,8 +361,9 @@ static bool open_update(struct store *s, struct error *err)
     if (!(code = mdb_env_set_maxdbs(s->env, STORE_DBS + 8)) &&
         !(code = mdb_env_set_mapsize(s->env, s->map_bytes)) &&
         !(code = mdb_env_open(s->env, s->path, MDB_NOTLS, 0666)) &&
-        !(code = open_handles(s)))
+        !(code = open_handles(s, is_sealed)))
         code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->txn);
+    s->was_sealed = is_sealed && !code;
     return code ? store_fail(s, code, "opening the store", err) : true;
 }
 
@@ -396,14 +403,18 @@ bool store_open(const char *path, struct store **out, struct error *err)
 bool store_open_update(const char *path, struct store **out, struct error *err)
 {
     struct store *probe, *s;
+    bool is_sealed;
     if (!store_open(path, &probe, err)) /* the right format, and whole */
         return false;
+    bool ok = store_check_seal(probe, &is_sealed, err);
     store_close(probe);
+    if (!ok)
+        return false;
     s = store_new(path, err);
     if (!s)
         return false;
     if (!lock_directory(s, LOCK_EX, err) ||
-        !lmdb_verify_file(s->data_path, err) || !open_update(s, err) ||
+        !lmdb_verify_file(s->data_path, err) || !open_update(s, is_sealed, err) ||
         !check_format(s, err)) {
         store_close(s);
         return false;

@@ -52,7 +52,8 @@ bool store_create(const char *path, uint64_t limit_bytes, struct store **out,
 bool store_open(const char *path, struct store **out, struct error *err);
 
 /* As store_open(), and store_commit() works on it, from any thread: what is read
- * stays what the store held when it was opened. Nobody else can open it. */
+ * stays what the store held when it was opened. Nobody else can open it. A seal
+ * is checked and taken off; store_close() puts it on again. */
 bool store_open_update(const char *path, struct store **out, struct error *err);
 
 void store_close(struct store *s); /* takes NULL */
@@ -93,8 +94,6 @@ bool store_commit(struct store *s, const struct store_batch *b,
 /* After the last commit: remember a hash of the whole file, so that any bit
  * that flips later is found, in the space between records too. */
 bool store_seal(struct store *s, struct error *err);
-/* Take the seal off, before the first commit of an update. */
-bool store_unseal(struct store *s, struct error *err);
 /* On an opened store: false when the file is not what was sealed. *sealed:
  * there is a seal (a torn session has none). Reads the whole file. */
 bool store_check_seal(struct store *s, bool *sealed, struct error *err);

@@ -20,6 +20,7 @@ struct store {
     uint64_t map_bytes; /* address space of the map */
     uint64_t limit_bytes;
     bool made_directory; /* by store_create() */
+    bool was_sealed; /* before an update */
     uint32_t format;
     pthread_mutex_t lock; /* of a writer: the map moves only when it is held */
 };
@@ -28,6 +29,8 @@ struct store {
 unsigned store_sum_bytes(enum store_db db);
 uint64_t store_sum(enum store_db db, const void *key, size_t key_bytes,
                    const void *value, size_t value_bytes);
+/* Put a record of no seal. Returns liblmdb's code. */
+int store_blank_seal(struct store *s, MDB_txn *txn);
 /* Turn a return code of liblmdb into a sentence. Always false. */
 bool store_fail(const struct store *s, int code, const char *doing,
                 struct error *err);

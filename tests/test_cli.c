@@ -33,7 +33,8 @@ enum {
 static const char *const commands[] = {
     "run",   "record",     "replay", "info",  "events",
     "check", "screenshot", "debug",  "crash", "export",
-    "snapshots", "compact", "trim",  "pack",  "unpack"};
+    "snapshots", "compact", "trim",  "pack",  "unpack",
+    "trace", "traces"};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 struct fixture {
@@ -623,6 +624,48 @@ static void damaged_files_never_crash(void **state)
     }
 }
 
+static void traces_are_kept_listed_exported_and_deleted(void **state)
+{
+    struct fixture *f = *state;
+    expect(f, "record -o traced " ECHO_MACHINE, 5, "digests");
+    refuses(f, "trace traced", "expected -o NAME");
+    refuses(f, "trace traced --what insns -o a", "--what: expected insn");
+    refuses(f, "trace traced -o a/b", "expected a trace name");
+    refuses(f, "trace traced --from 9s -o a", "expected a part from 0");
+    refuses(f, "traces traced --export csv -o x.csv", "there are no traces");
+    expect(f, "trace traced --what insn,mem,io,irq,regs -o all", 0,
+           "instructions");
+    expect(f, "trace traced --what io -o ports", 0, "of devices");
+    refuses(f, "trace traced -o all", "a trace named all exists");
+    expect(f, "traces traced", 0, "insn,mem,io,irq,regs");
+    expect(f, "traces traced --json", 0, "\"finished\":true");
+    expect(f, "check traced", 0, "2 traces");
+    expect(f, "replay traced", 0, "all equal");
+    refuses(f, "traces traced --export", "expects a value");
+    refuses(f, "traces traced --export xml", "--export: expected csv");
+    refuses(f, "traces traced --export csv", "expected -o FILE");
+    refuses(f, "traces traced --export perf -o x", "without --what insn");
+    expect(f, "traces traced --trace all --export csv -o x.csv", 0, "");
+    expect(f, "traces traced --trace all --export chrome -o x.json", 0, "");
+    expect(f, "traces traced --trace all --export perf -o x.perf", 0, "");
+    expect(f, "traces traced --trace all --export drcov -o x.drcov", 0, "");
+    read_text(f, "x.csv", f->out);
+    if (!strstr(f->out, "\n0,insn,0xfffffff0,"))
+        fail_msg("x.csv: %.300s", f->out);
+    expect(f, "traces traced --trace ports --export csv -o x.csv", 0, "");
+    read_text(f, "x.csv", f->out);
+    if (!strstr(f->out, ",device,") || !strstr(f->out, ",0x3fb,0x83,1,write,"))
+        fail_msg("x.csv: %.300s", f->out);
+    read_text(f, "x.drcov", f->out);
+    if (!strstr(f->out, "region-ffff0000"))
+        fail_msg("x.drcov: %.300s", f->out);
+    refuses(f, "traces traced --delete none", "there is no trace named none");
+    expect(f, "traces traced --delete all", 0, "");
+    refuses(f, "traces traced --trace all --export csv -o x.csv",
+            "there is no trace named all");
+    expect(f, "check traced", 0, "1 traces");
+}
+
 static void parts_and_packs_of_a_session_replay(void **state)
 {
     struct fixture *f = *state;
@@ -666,6 +709,7 @@ int main(void)
         cmocka_unit_test(sessions_replay_and_tell_what_is_in_them),
         cmocka_unit_test(one_script_gives_one_session),
         cmocka_unit_test(parts_and_packs_of_a_session_replay),
+        cmocka_unit_test(traces_are_kept_listed_exported_and_deleted),
         cmocka_unit_test(ctrl_c_ends_a_recording_cleanly),
         cmocka_unit_test(full_stores_end_the_recording_and_replay),
         cmocka_unit_test(directories_that_are_no_session_are_refused),

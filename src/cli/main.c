@@ -13,7 +13,8 @@ static const struct command *const commands[] = {
     &command_run,    &command_record, &command_replay,     &command_info,
     &command_events, &command_check,  &command_screenshot, &command_debug,
     &command_snapshots, &command_compact, &command_trim, &command_crash,
-    &command_export, &command_pack, &command_unpack,
+    &command_export, &command_pack, &command_unpack, &command_trace,
+    &command_traces,
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -53,6 +53,8 @@ struct cli_options {
     bool no_verify, json;
     const char *listen, *arch; /* debug's */
     const char *format;        /* export's */
+    const char *what, *name;   /* trace's, traces' */
+    bool deletes;              /* traces' */
     bool with_gdb;
 };
 

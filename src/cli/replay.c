@@ -20,7 +20,10 @@ bool replay_open(struct replay *r, const struct cli_options *o,
                  struct error *err)
 {
     char warning[600];
-    r->replayer = replayer_open(o->session, err);
+    struct session *opened;
+    bool ok = r->updates ? session_open_update(o->session, &opened, err)
+                         : session_open(o->session, &opened, err);
+    r->replayer = ok ? replayer_open_session(opened, err) : NULL;
     if (!r->replayer)
         return false;
     const struct session *s = replayer_session(r->replayer);
@@ -109,8 +112,12 @@ static void on_output(void *context, uint64_t tick, enum output_channel channel,
 {
     struct replay_run *r = context;
     (void)tick;
-    if (channel == OUT_SERIAL)
-        channel_write(&r->serial, bytes, count);
+    if (channel != OUT_SERIAL)
+        return;
+    channel_write(&r->serial, bytes, count);
+    /* Whole lines at once: the next progress may be long in coming. */
+    if (memchr(bytes, '\n', count))
+        channel_flush(&r->serial);
 }
 
 static void on_progress(void *context, const struct replayer *replayer,

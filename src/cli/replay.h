@@ -9,6 +9,7 @@ struct replay {
     struct replayer *replayer;  /* owned */
     struct machine_setup setup; /* owned */
     bool notes_reads;           /* see machine_setup.h; before replay_open() */
+    bool updates;               /* the session is opened to add to it; likewise */
 };
 
 /* Open the session that o names and its media, build the machine with the

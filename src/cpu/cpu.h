@@ -316,9 +316,10 @@ static inline void cpu_set_arith(struct cpu *c, uint32_t rflags)
 /* ---- derived state --------------------------------------------------------- */
 
 /* After any change to segments, CR0, EFER, CPL or VM: recompute mode,
- * linear_mask, sp_mask, ea_base, ea_flat. CPL is set by its owner first. */
+ * linear_mask, sp_mask, ea_base, ea_flat, and tell the MMU who accesses. CPL is
+ * set by its owner first. */
 void cpu_update_mode(struct cpu *c);
-/* After CR0, CR3, CR4, EFER, PDPTE or CPL changed: tell the MMU. */
+/* After CR0, CR3, CR4, EFER or PDPTE changed: tell the MMU. */
 void cpu_update_paging(struct cpu *c);
 /* After TF, DR7, AC/AM or shadow changed. */
 void cpu_update_single(struct cpu *c);

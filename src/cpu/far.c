@@ -13,15 +13,12 @@ enum exc far_check_offset(struct cpu *c, const struct segment *code,
 
 void far_commit(struct cpu *c, struct segment code, unsigned cpl, uint64_t rip)
 {
-    bool changed = c->cpl != cpl;
     c->seg[SEG_CS] = code;
     c->cpl = (uint8_t)cpl;
     /* A 64-bit offset into compatibility mode loses its upper half. */
     bool is_64 = cpu_is_long(c) && (code.attr & SEG_ATTR_L);
     c->r[REG_RIP] = is_64 ? rip : (uint32_t)rip;
     cpu_update_mode(c);
-    if (changed)
-        cpu_update_paging(c);
 }
 
 static uint16_t with_rpl(uint16_t selector, unsigned cpl)

@@ -95,6 +95,6 @@ enum exc op_swapgs(struct cpu *c, const struct insn *i)
     uint64_t base = c->seg[SEG_GS].base;
     c->seg[SEG_GS].base = c->kernel_gs_base;
     c->kernel_gs_base = base;
-    cpu_update_mode(c);
+    c->ea_base[SEG_GS] = c->seg[SEG_GS].base;
     return EXC_NONE;
 }

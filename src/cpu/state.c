@@ -284,6 +284,8 @@ void cpu_update_paging(struct cpu *c)
 static void breakpoint_kinds(const struct cpu *c, bool *code, bool *data)
 {
     *code = *data = false;
+    if (!(c->dr[7] & 0xff)) /* all disabled */
+        return;
     for (unsigned n = 0; n < 4; n++) {
         if (!(c->dr[7] >> (2 * n) & 3))
             continue;

@@ -377,6 +377,28 @@ static void leave_in_page(struct lower *l, unsigned condition, uint32_t target)
     j->slots[j->slot_count++] = (struct slot){.site = site};
 }
 
+void lower_stop_here(struct lower *l, uint8_t *site)
+{
+    if (l->stops == STOPS_MAX) {
+        l->e->full = true;
+        return;
+    }
+    l->stop[l->stops++] =
+        (struct stop){site, (uint16_t)l->n, (uint16_t)lower_next(l)};
+}
+
+static void emit_stops(struct lower *l)
+{
+    for (unsigned k = 0; k < l->stops; k++) {
+        const struct stop *s = &l->stop[k];
+        emit_patch(l->e, s->site, emit_here(l->e));
+        emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count - s->n - 1);
+        emit_alu_ri(l->e, 8, 4, rm_abs(&l->j->cpu->limit), 0);
+        emit_mov_ri(l->e, H_RCX, s->next);
+        emit_jump_to(l->e, 16, l->j->exit_at);
+    }
+}
+
 static void emit_stubs(struct lower *l)
 {
     struct jit *j = l->j;
@@ -473,7 +495,7 @@ static void lower_insn(struct lower *l)
 {
     static rule_fn *const rules[] = {lower_branch, lower_int,      lower_sse,
                                      lower_muldiv, lower_bits,     lower_exchange,
-                                     lower_system, lower_x87};
+                                     lower_system, lower_x87,      lower_high};
     if (l->i->cls != CLASS_NORMAL)
         lower_units_settle(l);
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
@@ -500,6 +522,7 @@ static void emit_insns(struct lower *l, unsigned first, uint32_t offset)
         l->resume[l->n] = emit_here(l->e);
         l->resume_flags[l->n] = (uint8_t)l->flags;
         l->resume_units[l->n] = l->units;
+        lower_window(l);
         l->offset += l->i->len;
     }
     if (!l->ended) {
@@ -592,6 +615,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
         emit_plain(&l);
     emit_colds(&l);
     lower_units_finish(&l);
+    emit_stops(&l);
     emit_stubs(&l);
     emit_refusal(&l, too_far, start);
     if (hot.full || cold.full) {

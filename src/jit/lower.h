@@ -22,6 +22,7 @@ enum flag_fix {
 enum {
     COLD_MAX = 512,
     STUBS_MAX = 4, /* two jumps at the end of each version of the block */
+    STOPS_MAX = PLAN_INSNS,
     NEED_MAX = 4 * PLAN_INSNS + 4,
     X87_SETTLED = -1
 };
@@ -29,6 +30,12 @@ enum {
 /* A linkable jump out of the block. */
 struct stub {
     uint32_t slot, target;
+};
+
+/* A jump that leaves behind instruction n, which ends at page offset next. */
+struct stop {
+    uint8_t *site;
+    uint16_t n, next;
 };
 
 /* Out of line: interpret instruction n, then go on at `resume`. */
@@ -74,6 +81,8 @@ struct lower {
     enum { HELD_NOT, HELD_READ, HELD_WRITE } held[PLAN_SLOTS]; /* addends */
     struct cold cold[COLD_MAX];
     unsigned colds;
+    struct stop stop[STOPS_MAX];
+    unsigned stops;
     struct stub stub[STUBS_MAX];
     unsigned stubs;
     /* Per instruction: where cold paths come back, and the flags there; where
@@ -103,6 +112,7 @@ bool lower_muldiv(struct lower *l);
 bool lower_bits(struct lower *l);
 bool lower_exchange(struct lower *l);
 bool lower_system(struct lower *l);
+bool lower_high(struct lower *l);
 
 /* ---- flags */
 void lower_save_flags(struct lower *l);    /* AX holds them */
@@ -187,6 +197,11 @@ bool lower_x87_knows(const struct insn *i, bool *stores);
 unsigned lower_x87_opcode(const struct insn *i);
 
 /* ---- leaving the block */
+/* The jump at `site` leaves behind the current instruction, with attention.
+ * Flags are SAVED, units settled. */
+void lower_stop_here(struct lower *l, uint8_t *site);
+/* Behind the instruction after STI: leave when an interrupt waits. */
+void lower_window(struct lower *l);
 /* To page offset `target` (any, relative to this page). Flags are SAVED. */
 void lower_leave(struct lower *l, int64_t target);
 /* A conditional jump there; false, and nothing emitted, when the target lies in

@@ -502,11 +502,21 @@ static bool lower_push(struct lower *l)
 {
     const struct insn *i = l->i;
     unsigned n = i->opsize;
+    uint64_t *kept = &l->j->cpu->jit_target;
     if (i->mnemonic != ZYDIS_MNEMONIC_PUSH || n != (l->is64 ? 8u : 4u) ||
-        i->form == FORM_M || (i->classes & 15) == REG_CLASS_SEGMENT)
+        (i->classes & 15) == REG_CLASS_SEGMENT)
         return false;
+    if (i->form == FORM_M) { /* looking up the stack takes all scratch */
+        if (!lower_operand(l, n, false))
+            return false;
+        emit_load(l->e, n, H_SCRATCH_B, l->mem);
+        emit_store(l->e, 8, rm_abs(kept), H_SCRATCH_B);
+    }
     lower_push_address(l, n);
-    if (i->form == FORM_R) {
+    if (i->form == FORM_M) {
+        emit_load(l->e, 8, H_SCRATCH_B, rm_abs(kept));
+        emit_store(l->e, n, l->mem, H_SCRATCH_B);
+    } else if (i->form == FORM_R) {
         emit_store(l->e, n, l->mem,
                    lower_get(l, i->dst, H_SCRATCH_C));
     } else {

@@ -86,7 +86,57 @@ static bool lower_cli(struct lower *l)
     return true;
 }
 
+/* STI keeps interrupts out for one more instruction. It and the next are one
+ * here, for ticks are taken for whole blocks; lower_window() follows the next. */
+static bool lower_sti(struct lower *l)
+{
+    struct cpu *c = l->j->cpu;
+    struct emit *e = l->e;
+    if (l->i->mnemonic != ZYDIS_MNEMONIC_STI || l->n + 1u == l->k->count ||
+        l->i[1].cls != CLASS_NORMAL || l->i[1].mnemonic == ZYDIS_MNEMONIC_STI)
+        return false;
+    lower_save_flags(l);
+    emit_alu_ri(e, 1, 7, rm_abs(&c->cpl), 0);
+    lower_cold(l, emit_jump(e, 5));
+    emit_alu_ri(e, 4, 1, rm_abs(&c->flags), FLAG_IF);
+    lower_flags_clobbered(l);
+    return true;
+}
+
+void lower_window(struct lower *l)
+{
+    if (l->n == 0 || l->i[-1].mnemonic != ZYDIS_MNEMONIC_STI || l->ended)
+        return;
+    lower_save_flags(l);
+    lower_units_settle(l);
+    emit_alu_ri(l->e, 1, 7, rm_abs(&l->j->cpu->intr), 0);
+    lower_stop_here(l, emit_jump(l->e, 5));
+    lower_flags_clobbered(l);
+}
+
+/* SWAPGS exchanges bases; code goes on in the same mode. */
+static bool lower_swapgs(struct lower *l)
+{
+    struct cpu *c = l->j->cpu;
+    struct emit *e = l->e;
+    if (l->i->mnemonic != ZYDIS_MNEMONIC_SWAPGS || !l->is64)
+        return false;
+    lower_save_flags(l);
+    emit_alu_ri(e, 1, 7, rm_abs(&c->cpl), 0);
+    lower_cold(l, emit_jump(e, 5));
+    emit_load(e, 8, H_SCRATCH_A, rm_abs(&c->kernel_gs_base));
+    emit_load(e, 8, H_SCRATCH_B, rm_abs(&c->seg[SEG_GS].base));
+    emit_store(e, 8, rm_abs(&c->kernel_gs_base), H_SCRATCH_B);
+    emit_store(e, 8, rm_abs(&c->seg[SEG_GS].base), H_SCRATCH_A);
+    emit_store(e, 8, rm_abs(&c->ea_base[SEG_GS]), H_SCRATCH_A);
+    lower_flags_clobbered(l);
+    lower_fall_through(l, lower_next(l));
+    l->ended = true;
+    return true;
+}
+
 bool lower_system(struct lower *l)
 {
-    return lower_nop(l) || lower_rdtsc(l) || lower_pushf(l) || lower_cli(l);
+    return lower_nop(l) || lower_rdtsc(l) || lower_pushf(l) || lower_cli(l) ||
+           lower_swapgs(l) || lower_sti(l);
 }

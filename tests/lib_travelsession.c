@@ -1,0 +1,149 @@
+#include "lib_travelsession.h"
+
+#include "cpu/cpu.h"
+#include "lib_travelguest.h"
+#include "replay/recorder.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct machine *travelsession_machine(void)
+{
+    static const struct machine_media none;
+    uint8_t *bios = malloc(TRAVELGUEST_BIOS_BYTES);
+    struct machine_media media = none;
+    struct machine_config config;
+    struct error err;
+    assert_non_null(bios);
+    travelguest_bios(bios);
+    media.bios = (struct blob){bios, TRAVELGUEST_BIOS_BYTES};
+    machine_config_init(&config);
+    config.mem_bytes = 2 << 20;
+    struct machine *m = machine_new(&config, &media, &err);
+    free(bios);
+    return m;
+}
+
+static int record(const char *path)
+{
+    uint8_t *bios = malloc(TRAVELGUEST_BIOS_BYTES);
+    struct error err;
+    struct media_identity media = {
+        .role = "bios", .path = "b.bin", .bytes = TRAVELGUEST_BIOS_BYTES};
+    if (!bios)
+        return -1;
+    travelguest_bios(bios);
+    media_hash(bios, TRAVELGUEST_BIOS_BYTES, media.hash);
+    free(bios);
+    const struct recorder_options options = {.path = path,
+                                             .media = &media,
+                                             .media_count = 1,
+                                             .build = "test",
+                                             .created = 1};
+    struct machine *m = travelsession_machine();
+    struct recorder *r = m ? recorder_new(&options, m, &err) : NULL;
+    if (!r)
+        return -1;
+    enum stop_reason reason = recorder_run(r, UINT64_C(1) << 40);
+    bool ok =
+        reason == STOP_DEBUG_EXIT && recorder_finish(r, reason, &err);
+    recorder_free(r);
+    machine_free(m);
+    return ok ? 0 : -1;
+}
+
+int travelsession_make(void **state)
+{
+    struct travelsession *s = calloc(1, sizeof *s);
+    if (!s)
+        return -1;
+    strcpy(s->dir, "/tmp/relive-travel-XXXXXX");
+    if (!mkdtemp(s->dir))
+        return -1;
+    (void)snprintf(s->path, sizeof s->path, "%s/s", s->dir);
+    *state = s;
+    return record(s->path);
+}
+
+int travelsession_remove(void **state)
+{
+    struct travelsession *s = *state;
+    char command[100];
+    travelsession_close(s);
+    (void)snprintf(command, sizeof command, "rm -rf %s", s->dir);
+    int status = system(command);
+    free(s);
+    return status;
+}
+
+void travelsession_open(struct travelsession *s, bool updates, bool with_travel)
+{
+    struct error err = {0};
+    struct session *opened;
+    bool ok = updates ? session_open_update(s->path, &opened, &err)
+                      : session_open(s->path, &opened, &err);
+    if (!ok)
+        fail_msg("%s", err.text);
+    s->replayer = replayer_open_session(opened, &err);
+    s->machine = travelsession_machine();
+    assert_non_null(s->replayer);
+    assert_true(replayer_attach(s->replayer, s->machine, &err));
+    if (with_travel)
+        s->travel = travel_new(s->replayer, s->machine, 0, &err);
+}
+
+void travelsession_close(struct travelsession *s)
+{
+    travel_free(s->travel);
+    replayer_free(s->replayer);
+    machine_free(s->machine);
+    s->travel = NULL;
+    s->replayer = NULL;
+    s->machine = NULL;
+}
+
+static void note_place(struct travelsession *s)
+{
+    const struct cpu *c = machine_cpu(s->machine);
+    struct travelplace *p = &s->places[s->count];
+    p->place = travel_place(s->travel);
+    p->rip = (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask;
+    memcpy(p->regs, c->r, 16 * sizeof c->r[0]);
+    p->regs[16] = cpu_rflags(c);
+    /* The guest's one repeated instruction is entered with CX = 16. */
+    p->is_rest = p->rip == TRAVELGUEST_REP && (uint16_t)c->r[REG_RCX] != 16;
+}
+
+void travelsession_walk(struct travelsession *s, travelsession_fn *seen,
+                        void *context)
+{
+    struct error err = {0};
+    enum travel_stop stop =
+        travel_goto(s->travel, (struct machine_place){0, 0}, &err);
+    assert_int_equal(stop, TRAVEL_THERE);
+    for (s->count = 0;; s->count++) {
+        assert_true(s->count < TRAVELSESSION_PLACES);
+        note_place(s);
+        if (seen)
+            seen(s, context);
+        if (travel_step(s->travel, NULL, 0, NULL, &err) == TRAVEL_END)
+            break;
+    }
+    if (seen) { /* behind the last instruction */
+        s->count++;
+        note_place(s);
+        seen(s, context);
+        s->count--;
+    }
+    s->count++;
+    for (unsigned i = 0; i < s->count; i++)
+        s->places[i].is_begun =
+            !s->places[i].is_rest &&
+            (i + 1 == s->count || s->places[i + 1].rip != TRAVELGUEST_TIMER);
+}
