@@ -15,7 +15,7 @@ WARN = -Wall -Wextra -Werror -Wshadow -Wundef -Wstrict-prototypes \
        -Wmissing-prototypes -Wwrite-strings -Wimplicit-fallthrough -Wvla
 CFLAGS_ALL = -std=c17 $(WARN) $(OPT) -g -ffp-contract=off -fno-strict-aliasing \
        -D_GNU_SOURCE -Isrc -I. -MMD -MP $(SANITIZE) $(CFLAGS)
-LIBS = -lZydis -ldw -llmdb -lzstd -lz -lxxhash -ljansson -lpng -llua5.4 -lpthread -lm
+LIBS = -lZydis -ldw -llmdb -lzstd -lz -lxxhash -ljansson -lpng -llua5.4 -ledit -lpthread -lm
 INCLUDES_LUA = -I/usr/include/lua5.4
 
 CORE_DIRS = src/base src/mem src/cpu src/jit src/dev src/board

@@ -9,8 +9,10 @@
 /* What a lua_State knows beside Lua: its extra space points to one in the
  * registry. */
 struct lua_context {
-    struct lua_session *main;     /* borrowed */
-    const struct lua_host *host;  /* borrowed */
+    struct lua_session *main;    /* borrowed */
+    const struct lua_host *host; /* borrowed */
+    bool exits;                  /* exit() was called */
+    int status;
 };
 
 /* Sessions live as long as the lua_State. */
@@ -43,6 +45,8 @@ void lua_check_stop(lua_State *L)
 {
     const struct lua_host *host = lua_host_of(L);
     const char *why = host->stop ? host->stop(host->context) : NULL;
+    if (context_of(L)->exits)
+        (void)luaL_error(L, "exit");
     if (why)
         (void)luaL_error(L, "%s", why);
 }
@@ -52,6 +56,21 @@ void lua_check_files(lua_State *L, const char *what)
     if (!lua_host_of(L)->allows_files)
         (void)luaL_error(L, "%s: scripts may not name files (--allow-files)",
                          what);
+}
+
+void lua_request_exit(lua_State *L, int status)
+{
+    struct lua_context *c = context_of(L);
+    c->exits = true;
+    c->status = status;
+}
+
+bool lua_exit_requested(lua_State *L, int *status)
+{
+    struct lua_context *c = context_of(L);
+    if (c->exits)
+        *status = c->status;
+    return c->exits;
 }
 
 /* ---- sessions and views ---------------------------------------------------

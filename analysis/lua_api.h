@@ -175,6 +175,10 @@ void lua_set_bool(lua_State *L, const char *name, bool value);
  * ours. */
 void lua_api_install(lua_State *L, struct lua_session *ls,
                      const struct lua_host *host);
+/* exit(): from now on lua_check_stop() raises, so that no pcall() keeps the
+ * script alive. */
+void lua_request_exit(lua_State *L, int status);
+bool lua_exit_requested(lua_State *L, int *status);
 /* Empty the slots of a session that is about to be closed. */
 void lua_session_release(struct lua_session *ls);
 

@@ -5,7 +5,12 @@
 
 const struct lua_api_module *const lua_api_modules[] = {
     &lua_module_globals,
+    &lua_module_json,
     &lua_module_session,
+    &lua_module_log,
     &lua_module_view,
+    &lua_module_registers,
+    &lua_module_memory,
+    &lua_module_screen,
     NULL,
 };

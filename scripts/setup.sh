@@ -11,7 +11,7 @@ set -u
 # What compiling and running need. seabios is the guest's firmware.
 build='gcc libc6-dev make binutils pkg-config libzydis-dev liblmdb-dev
        libzstd-dev zlib1g-dev libxxhash-dev libjansson-dev libpng-dev
-       liblua5.4-dev libdw-dev seabios'
+       liblua5.4-dev libedit-dev libdw-dev seabios'
 # Unit tests, fuzzers (clang), gdb as a client, and the tools that assemble guests.
 test='libcmocka-dev clang gdb libclang-rt-14-dev cpio gzip xorriso mtools
       grub-common grub-pc-bin qemu-utils'

@@ -34,7 +34,7 @@ static const char *const commands[] = {
     "run",   "record",     "replay", "info",  "events",
     "check", "screenshot", "debug",  "crash", "export",
     "snapshots", "compact", "trim",  "pack",  "unpack",
-    "trace", "traces"};
+    "trace", "traces",     "query"};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 struct fixture {

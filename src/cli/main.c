@@ -15,6 +15,7 @@ static const struct command *const commands[] = {
     &command_snapshots, &command_compact, &command_trim, &command_crash,
     &command_export, &command_pack, &command_unpack, &command_trace,
     &command_traces,
+    &command_query,
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -35,7 +36,8 @@ static void help(void)
     for (unsigned i = 0; i < COMMANDS; i++)
         (void)printf("  %-12s%s\n", commands[i]->name, commands[i]->summary);
     (void)printf(
-        "  help        this text; help COMMAND, help input (input scripts)\n\n"
+        "  help        this text; help COMMAND, help input (input scripts),\n"
+        "              help lua (what scripts can use)\n\n"
         "Options:\n"
         "      --help      show this text; relive COMMAND --help for a "
         "command\n"
@@ -97,8 +99,10 @@ static int run_help(int argc, char **argv)
         options_help(c);
     else if (strcmp(argv[1], "input") == 0)
         help_input();
+    else if (strcmp(argv[1], "lua") == 0)
+        help_lua();
     else
-        return usage("help: expected a command or input, found '%.100s' (see "
+        return usage("help: expected a command, input or lua, found '%.100s' (see "
                      "relive --help)",
                      argv[1]);
     return STATUS_OK;

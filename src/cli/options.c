@@ -142,7 +142,7 @@ bool take_output(struct cli_options *o, const char *v, struct error *err)
 struct getopt_table {
     struct option longs[OPTIONS_MAX + 1];
     const struct option_row *rows[OPTIONS_MAX];
-    char letters[2 * OPTIONS_MAX + 3];
+    char letters[2 * OPTIONS_MAX + 4];
 };
 
 static void build(const struct command *c, struct getopt_table *t)
@@ -150,6 +150,10 @@ static void build(const struct command *c, struct getopt_table *t)
     unsigned n = 0;
     char *letter = t->letters;
     memset(t, 0, sizeof *t);
+    /* '-': words that are no options come as they stand, so that what follows
+     * a script is left to it. */
+    if (c->takes_script)
+        *letter++ = '-';
     *letter++ = ':';
     *letter++ = 'h';
     for (unsigned g = 0; c->groups[g]; g++) {
@@ -197,7 +201,7 @@ static bool bad_option(const struct command *c, int code, const char *word,
 static bool take_arguments(const struct command *c, int count, char **words,
                            struct cli_options *o, struct error *err)
 {
-    if (c->takes_session && count > 0) {
+    if (c->takes_session && !o->session && count > 0) {
         o->session = *words++;
         count--;
     }
@@ -210,6 +214,19 @@ static bool take_arguments(const struct command *c, int count, char **words,
         return error_set(err, ERR_USAGE,
                          "%s: expected a SESSION (see relive %s --help)",
                          c->name, c->name);
+    return true;
+}
+
+/* A word that is no option, where a script may come: true when it was one. */
+static bool take_script(struct cli_options *o, int argc, char **argv)
+{
+    if (!o->session) {
+        o->session = optarg;
+        return false;
+    }
+    o->script = optarg;
+    o->script_words = argv + optind;
+    o->script_count = argc - optind;
     return true;
 }
 
@@ -227,6 +244,11 @@ enum parse_result options_parse(const struct command *c, int argc, char **argv,
            -1) {
         if (code == 'h')
             return PARSE_HELP;
+        if (code == 1) {
+            if (take_script(o, argc, argv))
+                return PARSE_OK;
+            continue;
+        }
         const struct option_row *row =
             code == '?' || code == ':' ? NULL : row_of(&table, code);
         if (!row) {

@@ -56,6 +56,12 @@ struct cli_options {
     const char *what, *name;   /* trace's, traces' */
     bool deletes;              /* traces' */
     bool with_gdb;
+    /* query's */
+    const char *code, *script;
+    char **script_words; /* arguments of the script */
+    int script_count;
+    uint64_t timeout_ns, script_memory; /* 0: no limit */
+    bool has_script_memory, allows_files;
 };
 
 struct option_row {
@@ -73,6 +79,7 @@ struct command {
     const char *details;                /* paragraphs for --help */
     const struct option_row *groups[6]; /* tables, NULL at the end */
     bool takes_session;                 /* has one argument, the session */
+    bool takes_script;                  /* behind it a script and its own words */
     bool takes_machine;                 /* fill in firmware defaults */
     int (*run)(const struct cli_options *o);
 };

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* timeout(1) signals the process and then its group, shells do likewise: what
@@ -15,6 +16,7 @@
 static volatile sig_atomic_t arrived;
 static volatile uint64_t arrived_ns; /* written once, before arrived */
 static struct terminal *volatile user_terminal;
+static const char *volatile watchdog_text;
 
 static void restore(void)
 {
@@ -62,6 +64,35 @@ void signals_install(struct terminal *terminal)
     action.sa_flags = (int)SA_RESETHAND;
     for (unsigned i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
         (void)sigaction(crashes[i], &action, NULL);
+}
+
+static void on_alarm(int number)
+{
+    const char *text = watchdog_text;
+    (void)number;
+    restore();
+    if (text)
+        (void)!write(STDERR_FILENO, text, strlen(text));
+    _exit(2);
+}
+
+void signals_watchdog(uint64_t ns, const char *text)
+{
+    struct sigaction action;
+    const struct itimerval timer = {
+        .it_value = {.tv_sec = (time_t)(ns / 1000000000),
+                     .tv_usec = (suseconds_t)(ns / 1000 % 1000000)}};
+    watchdog_text = text;
+    memset(&action, 0, sizeof action);
+    (void)sigemptyset(&action.sa_mask);
+    action.sa_handler = on_alarm;
+    (void)sigaction(SIGALRM, &action, NULL);
+    (void)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void signals_forget(void)
+{
+    arrived = 0;
 }
 
 bool signals_arrived(void)
