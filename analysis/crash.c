@@ -1,5 +1,7 @@
 #include "analysis/crash.h"
 
+#include "analysis/guest.h"
+#include "analysis/tables.h"
 #include "base/bytes.h"
 #include "cpu/cpu.h"
 #include "replay/gdb_target.h"
@@ -18,6 +20,8 @@ const char *crash_kind_name(enum crash_kind kind)
     static const char *const names[] = {[CRASH_NONE] = "none",
                                         [CRASH_TRIPLE] = "triple-fault",
                                         [CRASH_LINUX] = "linux",
+                                        [CRASH_WINDOWS] = "windows",
+                                        [CRASH_PROGRAM] = "program",
                                         [CRASH_HANG] = "hang"};
     return names[kind];
 }
@@ -50,8 +54,7 @@ static bool describe_triple(struct travel *t, struct crash *out,
 /* ---- the fault in front of a message
  * ---------------------------------------------- */
 
-/* Exceptions that make Linux print an oops, and whether they push an error
- * code. */
+/* Exceptions that a kernel may die of, and whether they push an error code. */
 static const struct {
     uint8_t vector;
     bool has_error;
@@ -62,42 +65,68 @@ enum { DEADLY = sizeof deadly / sizeof deadly[0] };
 /* Where the gate of a vector leads; 0: nowhere. */
 static uint64_t handler_of(struct machine *m, unsigned vector)
 {
-    const struct cpu *c = machine_cpu(m);
-    uint8_t gate[16] = {0};
-    unsigned bytes = cpu_is_long(c) ? 16 : 8;
-    if (gdb_memory_read(m, false, c->idtr.base + vector * bytes, gate, bytes) !=
-            bytes ||
-        !(gate[5] & 0x80))
-        return 0;
-    return load_le16(gate) | (uint64_t)load_le16(gate + 6) << 16 |
-           (uint64_t)load_le32(gate + 8) << 32;
+    struct gate gate;
+    return tables_gate(m, vector, &gate) && gate.is_present ? gate.offset : 0;
 }
 
-/* At the first instruction of a handler: was it the kernel that faulted? The
- * saved CS tells (SDM vol. 3A 6.12, 6.14). */
-static bool came_from_kernel(struct machine *m, bool has_error)
+/* At the first instruction of a handler: was it the program, or the kernel, that
+ * is looked for? The saved CS and RIP tell (SDM vol. 3A 6.12, 6.14). */
+static bool is_culprit(struct machine *m, bool has_error,
+                       const struct crash *out)
 {
     const struct cpu *c = machine_cpu(m);
-    uint8_t cs[2];
-    unsigned bytes = cpu_is_long(c) ? 8 : 4;
-    uint64_t at =
-        c->seg[SEG_SS].base + c->r[REG_RSP] + bytes * (1u + has_error);
-    if (cpu_is_long(c))
-        at = c->r[REG_RSP] + bytes * (1u + has_error);
-    return gdb_memory_read(m, false, at, cs, 2) == 2 &&
-           (load_le16(cs) & 3) == 0;
+    unsigned word = cpu_is_long(c) ? 8 : 4;
+    uint8_t frame[16] = {0}; /* IP, CS */
+    uint64_t at = c->r[REG_RSP] + word * has_error;
+    if (!cpu_is_long(c))
+        at += c->seg[SEG_SS].base;
+    if (gdb_memory_read(m, false, at, frame, 2 * word) != 2 * word)
+        return false;
+    bool is_user = (frame[word] & 3) != 0;
+    uint64_t ip = word == 8 ? load_le64(frame) : load_le32(frame);
+    return out->by_program ? is_user && ip == out->program_ip : !is_user;
 }
 
-/* Go back from the message to the kernel's last exception. */
+/* A panic without an exception: to the call of panic(), when the kernel's own
+ * symbols tell where that is. The machine is at the message. */
+static bool find_panic(struct travel *t, struct crash *out, struct error *err)
+{
+    struct guest_memory memory;
+    struct probe probe = {.kinds = PROBE_EXEC};
+    struct probe_hit hit;
+    struct symbol symbol;
+    struct guest *g = guest_new();
+    if (!g)
+        return error_set(err, ERR_NOMEM, "out of memory");
+    guest_memory_of(&memory, travel_machine(t));
+    bool is_known = guest_look(g, &memory) == GUEST_LINUX &&
+                    guest_symbols(g) &&
+                    symbols_find(guest_symbols(g), "panic", &symbol);
+    if (is_known)
+        probe.vaddr = symbol.address;
+    guest_free(g);
+    if (!is_known)
+        return true;
+    enum travel_stop stop = travel_continue_back(t, &probe, 1, &hit, err);
+    if (stop == TRAVEL_FAILED)
+        return false;
+    if (stop == TRAVEL_HIT)
+        out->place = hit.place;
+    return go(t, out->place, err);
+}
+
+/* Go back from the message, or from the place that is known, to the exception
+ * that led there. */
 static bool find_fault(struct travel *t, struct crash *out, struct error *err)
 {
     struct machine *m = travel_machine(t);
     struct probe probes[DEADLY];
-    out->place = (struct machine_place){out->seen, 0};
+    if (out->kind != CRASH_WINDOWS)
+        out->place = (struct machine_place){out->seen, 0};
     if (!go(t, out->place, err))
         return false;
     if (!out->has_fault)
-        return true;
+        return out->kind != CRASH_LINUX || find_panic(t, out, err);
     out->has_fault = false;
     for (unsigned i = 0; i < DEADLY; i++)
         probes[i] = (struct probe){.vaddr = handler_of(m, deadly[i].vector),
@@ -111,7 +140,7 @@ static bool find_fault(struct travel *t, struct crash *out, struct error *err)
         if (stop != TRAVEL_HIT)
             break;
         if (hit.place.deliveries == 0 ||
-            !came_from_kernel(m, deadly[hit.index].has_error))
+            !is_culprit(m, deadly[hit.index].has_error, out))
             continue;
         out->has_fault = true;
         out->vector = deadly[hit.index].vector;
@@ -168,12 +197,15 @@ bool crash_find(struct travel *t, struct crash *out, struct error *err)
     *out = (struct crash){.kind = CRASH_NONE, .place = end};
     if (!s->torn && s->end_reason == STOP_SHUTDOWN)
         return describe_triple(t, out, err);
-    if (!go(t, end, err) || !crash_find_linux(t, out, err))
-        return false;
-    if (out->kind == CRASH_LINUX)
-        return find_fault(t, out, err);
     bool is_over = !s->torn && (s->end_reason == STOP_POWER_OFF ||
                                 s->end_reason == STOP_DEBUG_EXIT);
+    if (!go(t, end, err) || !crash_find_windows(t, is_over, out, err))
+        return false;
+    if (out->kind == CRASH_NONE &&
+        (!go(t, end, err) || !crash_find_linux(t, out, err)))
+        return false;
+    if (out->kind != CRASH_NONE)
+        return find_fault(t, out, err);
     if (!is_over && !find_hang(t, out, err))
         return false;
     return go(t, end, err);

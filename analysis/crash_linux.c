@@ -6,6 +6,7 @@
 #include "replay/info.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LINE_MAX_BYTES = 300 };
@@ -29,14 +30,25 @@ enum { PHRASES = sizeof phrases / sizeof phrases[0] };
 
 enum crash_line crash_line_kind(const char *line)
 {
-    /* "traps: prog[7] general protection fault": a program's, not the
-     * kernel's. */
-    if (strstr(line, "traps: "))
-        return CRASH_LINE_OTHER;
+    uint64_t ip;
+    /* "prog[7]: segfault at 0 ip 401136 sp ...", "traps: prog[7] general
+     * protection fault ip:401136 sp:...": a program's, not the kernel's. */
+    if (strstr(line, ": segfault at ") || strstr(line, "traps: "))
+        return crash_line_ip(line, &ip) ? CRASH_LINE_PROGRAM : CRASH_LINE_OTHER;
     for (unsigned i = 0; i < PHRASES; i++)
         if (strstr(line, phrases[i].words))
             return phrases[i].kind;
     return CRASH_LINE_OTHER;
+}
+
+bool crash_line_ip(const char *line, uint64_t *ip)
+{
+    char *end;
+    const char *at = strstr(line, " ip");
+    if (!at || (at[3] != ' ' && at[3] != ':'))
+        return false;
+    *ip = strtoull(at + 4, &end, 16);
+    return end != at + 4;
 }
 
 /* ---- the serial line
@@ -45,26 +57,45 @@ enum crash_line crash_line_kind(const char *line)
 struct serial {
     char line[LINE_MAX_BYTES];
     unsigned used;
-    uint64_t begun; /* tick of the line's first byte */
-    bool has_oops, has_panic;
-    uint64_t oops_tick, panic_tick;
-    char oops[LINE_MAX_BYTES], panic[LINE_MAX_BYTES];
+    uint64_t tick[LINE_MAX_BYTES]; /* of each byte */
+    bool has_oops, has_panic, has_program;
+    uint64_t oops_tick, panic_tick, program_tick;
+    char oops[LINE_MAX_BYTES], panic[LINE_MAX_BYTES], program[LINE_MAX_BYTES];
 };
+
+/* Where the kernel's message begins: a program may have been in the middle of a
+ * line. The kernel's lines begin with a time, "[    1.234567] ". */
+static const char *message_of(const char *line)
+{
+    for (const char *at = line; (at = strchr(at, '[')); at++) {
+        size_t n = 1 + strspn(at + 1, " ");
+        n += strspn(at + n, "0123456789");
+        if (at[n] == '.' && at[n + 1 + strspn(at + n + 1, "0123456789")] == ']')
+            return at;
+    }
+    return line;
+}
 
 static void end_line(struct serial *s)
 {
     s->line[s->used] = 0;
-    enum crash_line kind = crash_line_kind(s->line);
+    const char *message = message_of(s->line);
+    uint64_t tick = s->tick[message - s->line];
+    enum crash_line kind = crash_line_kind(message);
+    s->used = 0;
     if (kind == CRASH_LINE_OOPS && !s->has_oops) {
         s->has_oops = true;
-        s->oops_tick = s->begun;
-        memcpy(s->oops, s->line, sizeof s->oops);
+        s->oops_tick = tick;
+        strcpy(s->oops, message);
     } else if (kind == CRASH_LINE_PANIC && !s->has_panic) {
         s->has_panic = true;
-        s->panic_tick = s->begun;
-        memcpy(s->panic, s->line, sizeof s->panic);
+        s->panic_tick = tick;
+        strcpy(s->panic, message);
+    } else if (kind == CRASH_LINE_PROGRAM && !s->has_panic) {
+        s->has_program = true; /* the last one in front of a panic */
+        s->program_tick = tick;
+        strcpy(s->program, message);
     }
-    s->used = 0;
 }
 
 /* An info_output_fn. */
@@ -79,8 +110,7 @@ static bool on_output(void *context, const struct output_chunk *chunk)
             end_line(s);
             continue;
         }
-        if (s->used == 0)
-            s->begun = chunk->tick;
+        s->tick[s->used] = chunk->tick;
         if (c >= ' ' && c < 127)
             s->line[s->used++] = c;
     }
@@ -103,10 +133,19 @@ static bool search_serial(struct travel *t, struct crash *out,
     if (!info_each_output(travel_session(t), 0, UINT64_MAX, on_output, &s, err))
         return false;
     end_line(&s);
+    bool kills_init = s.has_panic && strstr(s.panic, "Attempted to kill init");
     if (s.has_oops && (!s.has_panic || s.oops_tick <= s.panic_tick))
         take(out, s.oops_tick, true, s.oops);
     else if (s.has_panic)
-        take(out, s.panic_tick, false, s.panic);
+        take(out, s.panic_tick, kills_init && s.has_program, s.panic);
+    else if (s.has_program)
+        take(out, s.program_tick, true, s.program);
+    if (out->kind == CRASH_NONE || s.has_oops)
+        return true;
+    if (!s.has_panic)
+        out->kind = CRASH_PROGRAM;
+    out->by_program = out->has_fault &&
+                      crash_line_ip(s.program, &out->program_ip);
     return true;
 }
 
@@ -189,7 +228,7 @@ bool crash_find_linux(struct travel *t, struct crash *out, struct error *err)
     uint64_t tick, end = travel_session(t)->end_tick;
     if (!search_serial(t, out, err))
         return false;
-    if (out->kind == CRASH_LINUX ||
+    if (out->kind != CRASH_NONE ||
         !find_in_memory(travel_machine(t), &is_oops, text))
         return true;
     if (!date_message(t, end, &tick, err))

@@ -449,8 +449,7 @@ void lua_api_install(lua_State *L, struct lua_session *ls,
                      const struct lua_host *host)
 {
     struct lua_context *c = lua_newuserdatauv(L, sizeof *c, 0);
-    c->main = ls;
-    c->host = host;
+    *c = (struct lua_context){.main = ls, .host = host};
     lua_rawsetp(L, LUA_REGISTRYINDEX, lua_api_modules);
     memcpy(lua_getextraspace(L), &c, sizeof c);
     for (const struct lua_api_module *const *m = lua_api_modules; *m; m++)

@@ -72,6 +72,7 @@ enum lua_slot {
     LUA_SLOT_TRACE,
     LUA_SLOT_SCAN,
     LUA_SLOT_TELEMETRY,
+    LUA_SLOT_MARKS,
     LUA_SLOTS
 };
 
@@ -101,6 +102,8 @@ struct lua_host {
     const char *(*stop)(void *context);
     bool (*write_png)(void *context, struct machine *m, const char *path,
                       struct error *err);
+    uint64_t (*now_ns)(void *context); /* a monotonic clock */
+    const struct machine_engine *engine; /* borrowed; of all machines */
     bool allows_files; /* scripts may name files to read and write */
     bool wants_json;   /* --json: scripts print JSON where they can */
 };
@@ -179,6 +182,11 @@ void lua_api_install(lua_State *L, struct lua_session *ls,
  * script alive. */
 void lua_request_exit(lua_State *L, int status);
 bool lua_exit_requested(lua_State *L, int *status);
+/* The marks that scripts have left in the session, to be stored when it has been
+ * closed (replay/mark.h); freed with its slots. Their number. */
+struct mark;
+unsigned lua_session_marks(const struct lua_session *ls,
+                           const struct mark **marks);
 /* Empty the slots of a session that is about to be closed. */
 void lua_session_release(struct lua_session *ls);
 

@@ -6,12 +6,17 @@
 #include "analysis/lua_api.h"
 
 extern const struct lua_api_module lua_module_globals; /* lua_globals.c */
+extern const struct lua_api_module lua_module_guest;   /* lua_guest.c */
 extern const struct lua_api_module lua_module_json;    /* lua_show.c */
 extern const struct lua_api_module lua_module_session; /* lua_session.c */
 extern const struct lua_api_module lua_module_log;     /* lua_log.c */
+extern const struct lua_api_module lua_module_marks;   /* lua_marks.c */
 extern const struct lua_api_module lua_module_view;    /* lua_view.c */
+extern const struct lua_api_module lua_module_symbols; /* lua_symbols.c */
 extern const struct lua_api_module lua_module_registers, lua_module_memory,
     lua_module_screen; /* lua_machine.c */
+extern const struct lua_api_module lua_module_stats, lua_module_sample,
+    lua_module_jit; /* lua_stats.c, lua_profile.c */
 
 /* ---- lua_machine.c --------------------------------------------------------
  */
@@ -26,6 +31,19 @@ void lua_push_memory(lua_State *L, struct lua_session *ls,
                      uint64_t root);
 void lua_push_screen(lua_State *L, struct lua_session *ls,
                      struct machine_place place);
+
+/* ---- lua_view.c -----------------------------------------------------------
+ */
+
+/* Return addresses on the stack of a machine, linear, with the stack's address
+ * behind each; the first is the current instruction. Exact: a direct call
+ * counts only when it leads to at most 64 KiB before the frame inside it, which
+ * drops most stale words, and frames behind a tail call too. */
+struct lua_frame {
+    uint64_t pc, sp;
+};
+unsigned lua_backtrace(struct machine *m, struct lua_frame *frames,
+                       unsigned most, bool is_exact);
 
 /* ---- lua_show.c -----------------------------------------------------------
  */

@@ -93,21 +93,27 @@ void symbols_each(const struct symbols *s, symbols_each_fn *fn, void *context)
         }
 }
 
+void symbol_place_format(const struct symbol_place *place, char *out,
+                         size_t bytes)
+{
+    const struct symbol *s = &place->symbol;
+    int n = snprintf(out, bytes, "%s!%s", s->module, s->name);
+    if (place->offset && n >= 0 && (size_t)n < bytes)
+        n += snprintf(out + n, bytes - (size_t)n, "+0x%llx",
+                      (unsigned long long)place->offset);
+    if (place->file && n >= 0 && (size_t)n < bytes) {
+        const char *slash = strrchr(place->file, '/');
+        (void)snprintf(out + n, bytes - (size_t)n, " (%s:%u)",
+                       slash ? slash + 1 : place->file, place->line);
+    }
+}
+
 void symbols_format(const struct symbols *s, uint64_t address, char *out,
                     size_t bytes)
 {
-    struct symbol_place p;
-    if (!symbols_lookup(s, address, &p)) {
+    struct symbol_place place;
+    if (symbols_lookup(s, address, &place))
+        symbol_place_format(&place, out, bytes);
+    else
         (void)snprintf(out, bytes, "0x%llx", (unsigned long long)address);
-        return;
-    }
-    int n = snprintf(out, bytes, "%s!%s", p.symbol.module, p.symbol.name);
-    if (p.offset && n >= 0 && (size_t)n < bytes)
-        n += snprintf(out + n, bytes - (size_t)n, "+0x%llx",
-                      (unsigned long long)p.offset);
-    if (p.file && n >= 0 && (size_t)n < bytes) {
-        const char *slash = strrchr(p.file, '/');
-        (void)snprintf(out + n, bytes - (size_t)n, " (%s:%u)",
-                       slash ? slash + 1 : p.file, p.line);
-    }
 }

@@ -97,7 +97,10 @@ bool symbols_find(const struct symbols *s, const char *name,
 typedef bool symbols_each_fn(void *context, const struct symbol *symbol);
 void symbols_each(const struct symbols *s, symbols_each_fn *fn, void *context);
 
-/* "module!name+0x1c (file.c:12)", or "0x..." for what has no name. */
+/* "module!name+0x1c (file.c:12)". */
+void symbol_place_format(const struct symbol_place *place, char *out,
+                         size_t bytes);
+/* The same of an address, or "0x..." for what has no name. */
 void symbols_format(const struct symbols *s, uint64_t address, char *out,
                     size_t bytes);
 

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "replay/content.h"
+#include "replay/mark.h"
 #include "replay/record.h"
 #include "replay/session.h"
 #include "replay/snapshot.h"
@@ -84,6 +85,7 @@ static bool check_content(struct check *c, const struct store_bytes *v)
 static bool check_meta(struct check *c, const struct store_bytes *k,
                        const struct store_bytes *v)
 {
+    uint64_t tick;
     static const char *const names[] = {"format",  "config", "build",
                                         "created", "commit", "seal", "start"};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -94,6 +96,8 @@ static bool check_meta(struct check *c, const struct store_bytes *k,
         return true;
     if (k->bytes == 10 && memcmp(k->data, "content/", 8) == 0)
         return check_content(c, v);
+    if (mark_key_get(k, &tick) && v->bytes <= MARK_TEXT_MAX)
+        return true;
     return error_set(c->err, ERR_INPUT, "%s: meta: unknown key of %zu bytes",
                      c->where, k->bytes);
 }

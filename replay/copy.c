@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "replay/copy_snapshots.h"
+#include "replay/mark.h"
 #include "replay/record.h"
 #include "replay/session.h"
 #include "replay/store.h"
@@ -70,10 +71,13 @@ static bool copy_meta(struct copy *c, const struct store_bytes *k,
                       const struct store_bytes *v)
 {
     static const char *const own[] = {"format", "commit", "seal", "start"};
+    uint64_t tick;
     for (unsigned i = 0; i < sizeof own / sizeof own[0]; i++)
         if (k->bytes == strlen(own[i]) &&
             memcmp(k->data, own[i], k->bytes) == 0)
             return true;
+    if (mark_key_get(k, &tick) && (tick < c->from || tick > c->to))
+        return true;
     store_batch_put(&c->batch, STORE_META, k->data, k->bytes, v->data,
                     v->bytes);
     return true;

@@ -180,6 +180,16 @@ enum travel_stop travel_goto(struct travel *t, struct machine_place place,
     return stop;
 }
 
+enum travel_stop travel_run(struct travel *t, uint64_t until, struct error *err)
+{
+    return other_stop(t, run(t, until, true, err));
+}
+
+uint64_t travel_floor(struct travel *t, uint64_t tick)
+{
+    return seeker_floor(t->seeker, tick);
+}
+
 /* ---- single steps
  * ------------------------------------------------------------- */
 

@@ -48,6 +48,14 @@ void travel_set_poll(struct travel *t, travel_poll_fn *fn, void *context);
 enum travel_stop travel_goto(struct travel *t, struct machine_place place,
                              struct error *err);
 
+/* Forward to a tick at full speed, for an observer (board/probe.h): probes and
+ * their mode stay as they are. TRAVEL_HIT: the observer has made it stop. */
+enum travel_stop travel_run(struct travel *t, uint64_t until,
+                            struct error *err);
+/* Where a way to `tick` would begin: at or below it. Who looks backwards does so
+ * from travel_floor(t, tick - 1) to tick, then from the floor below that. */
+uint64_t travel_floor(struct travel *t, uint64_t tick);
+
 /* To the next place where an instruction is about to be executed: behind one
  * instruction, behind one iteration of a repeated one, or behind the delivery
  * of an event. A halted CPU goes to what wakes it. TRAVEL_HIT and *hit when a

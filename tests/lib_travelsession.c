@@ -2,6 +2,7 @@
 
 #include "cpu/cpu.h"
 #include "lib_travelguest.h"
+#include "replay/gdb_target.h"
 #include "replay/recorder.h"
 
 #include <setjmp.h>
@@ -13,40 +14,29 @@
 
 #include <cmocka.h>
 
-struct machine *travelsession_machine(void)
+struct machine *travelsession_machine(const struct travelsession *s)
 {
-    static const struct machine_media none;
-    uint8_t *bios = malloc(TRAVELGUEST_BIOS_BYTES);
-    struct machine_media media = none;
     struct machine_config config;
     struct error err;
-    assert_non_null(bios);
-    travelguest_bios(bios);
-    media.bios = (struct blob){bios, TRAVELGUEST_BIOS_BYTES};
+    const struct machine_media media = {
+        .bios = {.data = s->bios, .bytes = TRAVELSESSION_BIOS}};
     machine_config_init(&config);
-    config.mem_bytes = 2 << 20;
-    struct machine *m = machine_new(&config, &media, &err);
-    free(bios);
-    return m;
+    config.mem_bytes = s->mem_bytes;
+    return machine_new(&config, &media, &err);
 }
 
-static int record(const char *path)
+static int record(struct travelsession *s)
 {
-    uint8_t *bios = malloc(TRAVELGUEST_BIOS_BYTES);
     struct error err;
     struct media_identity media = {
-        .role = "bios", .path = "b.bin", .bytes = TRAVELGUEST_BIOS_BYTES};
-    if (!bios)
-        return -1;
-    travelguest_bios(bios);
-    media_hash(bios, TRAVELGUEST_BIOS_BYTES, media.hash);
-    free(bios);
-    const struct recorder_options options = {.path = path,
+        .role = "bios", .path = "b.bin", .bytes = TRAVELSESSION_BIOS};
+    media_hash(s->bios, TRAVELSESSION_BIOS, media.hash);
+    const struct recorder_options options = {.path = s->path,
                                              .media = &media,
                                              .media_count = 1,
                                              .build = "test",
                                              .created = 1};
-    struct machine *m = travelsession_machine();
+    struct machine *m = travelsession_machine(s);
     struct recorder *r = m ? recorder_new(&options, m, &err) : NULL;
     if (!r)
         return -1;
@@ -58,17 +48,46 @@ static int record(const char *path)
     return ok ? 0 : -1;
 }
 
-int travelsession_make(void **state)
+static struct travelsession *new_session(void **state, uint64_t mem_bytes)
 {
     struct travelsession *s = calloc(1, sizeof *s);
     if (!s)
-        return -1;
+        return NULL;
+    s->mem_bytes = mem_bytes;
     strcpy(s->dir, "/tmp/relive-travel-XXXXXX");
-    if (!mkdtemp(s->dir))
-        return -1;
+    if (!mkdtemp(s->dir)) {
+        free(s);
+        return NULL;
+    }
     (void)snprintf(s->path, sizeof s->path, "%s/s", s->dir);
     *state = s;
-    return record(s->path);
+    return s;
+}
+
+int travelsession_make(void **state)
+{
+    struct travelsession *s = new_session(state, 2 << 20);
+    if (!s)
+        return -1;
+    travelguest_bios(s->bios);
+    return record(s);
+}
+
+int travelsession_make_guest(void **state, const char *name)
+{
+    char path[1200];
+    const char *guests = getenv("GUESTS");
+    struct travelsession *s = new_session(state, 64 << 20);
+    if (!s)
+        return -1;
+    (void)snprintf(path, sizeof path, "%.1000s/%s.bin",
+                   guests ? guests : "build/guests", name);
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return -1;
+    size_t got = fread(s->bios, 1, TRAVELSESSION_BIOS, f);
+    (void)fclose(f);
+    return got == TRAVELSESSION_BIOS ? record(s) : -1;
 }
 
 int travelsession_remove(void **state)
@@ -91,7 +110,7 @@ void travelsession_open(struct travelsession *s, bool updates, bool with_travel)
     if (!ok)
         fail_msg("%s", err.text);
     s->replayer = replayer_open_session(opened, &err);
-    s->machine = travelsession_machine();
+    s->machine = travelsession_machine(s);
     assert_non_null(s->replayer);
     assert_true(replayer_attach(s->replayer, s->machine, &err));
     if (with_travel)
@@ -108,6 +127,19 @@ void travelsession_close(struct travelsession *s)
     s->machine = NULL;
 }
 
+/* One iteration of a repeated instruction lies between the two. */
+static bool is_rest(const struct travelplace *before,
+                    const struct travelplace *p)
+{
+    const uint8_t *code = p->code;
+    while (*code == 0x66 || *code == 0x67)
+        code++;
+    return (*code == 0xf3 || *code == 0xf2) && before->rip == p->rip &&
+           before->place.tick + 1 == p->place.tick &&
+           (uint16_t)before->regs[REG_RCX] ==
+               (uint16_t)(p->regs[REG_RCX] + 1);
+}
+
 static void note_place(struct travelsession *s)
 {
     const struct cpu *c = machine_cpu(s->machine);
@@ -116,8 +148,9 @@ static void note_place(struct travelsession *s)
     p->rip = (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask;
     memcpy(p->regs, c->r, 16 * sizeof c->r[0]);
     p->regs[16] = cpu_rflags(c);
-    /* The guest's one repeated instruction is entered with CX = 16. */
-    p->is_rest = p->rip == TRAVELGUEST_REP && (uint16_t)c->r[REG_RCX] != 16;
+    p->cr3 = c->cr3;
+    (void)gdb_memory_read(s->machine, false, p->rip, p->code, sizeof p->code);
+    p->is_rest = s->count && is_rest(&s->places[s->count - 1], p);
 }
 
 void travelsession_walk(struct travelsession *s, travelsession_fn *seen,

@@ -9,18 +9,21 @@
 
 #include <stdint.h>
 
-enum { TRAVELSESSION_PLACES = 6000 };
+enum { TRAVELSESSION_PLACES = 60000, TRAVELSESSION_BIOS = 65536 };
 
 /* A place in front of an instruction. */
 struct travelplace {
     struct machine_place place;
     uint64_t rip; /* linear */
-    uint64_t regs[17];
+    uint64_t regs[17], cr3;
+    uint8_t code[8]; /* at rip */
     bool is_rest;  /* of a repeated instruction, between two iterations */
     bool is_begun; /* the instruction: not a rest, and no interrupt comes first */
 };
 
 struct travelsession {
+    uint8_t bios[TRAVELSESSION_BIOS];
+    uint64_t mem_bytes;
     char dir[64], path[80];
     struct replayer *replayer;
     struct machine *machine;
@@ -32,8 +35,10 @@ struct travelsession {
 /* cmocka's set-up and tear-down: a recorded session, not opened. */
 int travelsession_make(void **state);
 int travelsession_remove(void **state);
+/* The same of a guest of $GUESTS (build/guests): tests/guests/NAME.S. */
+int travelsession_make_guest(void **state, const char *name);
 
-struct machine *travelsession_machine(void);
+struct machine *travelsession_machine(const struct travelsession *s);
 /* Open it, to look or to add; with_travel: with a struct travel. */
 void travelsession_open(struct travelsession *s, bool updates,
                         bool with_travel);

@@ -34,7 +34,7 @@ static const char *const commands[] = {
     "run",   "record",     "replay", "info",  "events",
     "check", "screenshot", "debug",  "crash", "export",
     "snapshots", "compact", "trim",  "pack",  "unpack",
-    "trace", "traces",     "query"};
+    "trace", "traces",     "query",  "bisect", "states"};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 struct fixture {
@@ -448,6 +448,12 @@ static void sessions_replay_and_tell_what_is_in_them(void **state)
     expect(f, "replay good --until 10ms", 0, "stopped at tick 100000:");
     expect(f, "replay good --stress-tlb 1 --stress-block 1", 0, "all equal");
     expect(f, "replay good --stress-save 7777", 0, "all equal");
+    expect(f, "replay good --stats s.json --engine interp", 0, "all equal");
+    read_text(f, "s.json", f->out);
+    assert_non_null(strstr(f->out, "\"engine\": \"interp\""));
+    assert_non_null(strstr(f->out, "\"enabled\": false"));
+    refuses(f, "replay good --stats none/s.json",
+            "none/s.json: cannot write");
     expect(f, "info good", 0, "debug-exit, value 2");
     expect(f, "info good --json", 0, "\"end_reason\": \"debug-exit\"");
     expect(f, "events good", 0, "serial \"ab\"");

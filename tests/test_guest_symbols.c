@@ -1,6 +1,7 @@
 /* What is read of a Linux guest from outside is what the guest prints of
  * itself: symbols, processes, modules, the current process, system calls. */
 #include "analysis/linux_internal.h"
+#include "analysis/lua_api.h"
 #include "lib_opened.h"
 #include "lib_program.h"
 
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <lualib.h>
 
 /* The guest ends in the write of its last line. */
 static void record(struct lab *lab, const char *arch)
@@ -28,11 +30,12 @@ static void record(struct lab *lab, const char *arch)
               "after 500ms serial \"kill $!; "
               "grep -v ']' /proc/kallsyms | cut -d ' ' -f 1,3 | md5sum; "
               "grep psmouse_disconnect /proc/kallsyms; cat /proc/modules; "
-              "ps -o pid,ppid,comm; cat /proc/version; echo she${x}ll is $$\\n\"\n");
+              "ps -o pid,ppid,comm; cat /proc/version; "
+              "echo she${x}ll is $$ n${x}ow\\n\"\n");
     lab_run(lab,
             "$R record -o %s --kernel $G/vmlinuz-%s --initrd $G/initrd-%s "
             "--append 'console=ttyS0 quiet relive.mouse' --input in.txt "
-            "--serial file:%s.txt --until-serial 'shell is '",
+            "--serial file:%s.txt --until 40s --until-serial ' now'",
             arch, arch, arch, arch);
     lab_assert_status(lab, 0);
 }
@@ -244,6 +247,67 @@ static void derived_layout_is_the_described_one(struct opened *o)
     guest_linux.drop(l);
 }
 
+/* A lua_host.stop. */
+static const char *never(void *context)
+{
+    (void)context;
+    return NULL;
+}
+
+/* Scripts see the same: where the shell's last line ends, and while it spun. */
+static void scripts_see_it(struct opened *o, struct seen *s)
+{
+    static const char script[] =
+        "local shell, spins, ended = ...\n"
+        "local by_pid, now = {}, guest.processes()\n"
+        "for _, p in ipairs(now) do by_pid[p.pid] = p end\n"
+        "assert(guest.os() == 'linux' and guest.version():find('^Linux'))\n"
+        "assert(by_pid[0].name == 'swapper/0' and by_pid[0].kernel)\n"
+        "assert(by_pid[shell].name == 'sh' and not by_pid[shell].kernel)\n"
+        "assert(by_pid[by_pid[shell].parent].name == 'init')\n"
+        "assert(not by_pid[spins])\n"
+        "assert(guest.threads(shell)[1].tid == shell)\n"
+        "assert(guest.threads(99999) == nil)\n"
+        "local found = false\n"
+        "for i = 1, 40 do\n"
+        "  local there = session:at(ended - i * (ended // 100))\n"
+        "  local p = guest.current(there)\n"
+        "  found = found or p and p.pid == spins and p.tid == spins\n"
+        "end\n"
+        "assert(found, 'never saw it spin')\n"
+        "local a = symbols.find('kernel!vfs_read')\n"
+        "local l = symbols.lookup(a + 2)\n"
+        "assert(l.name == 'vfs_read' and l.offset == 2)\n"
+        "assert(symbols.format(a + 2) == 'kernel!vfs_read+0x2')\n"
+        "assert(symbols.find('no such') == nil)\n"
+        "assert(#symbols.search('psmouse_', 3) == 3)\n"
+        "local m = {}\n"
+        "for _, x in ipairs(guest.modules()) do m[x.name] = x end\n"
+        "local d = symbols.find('psmouse!psmouse_disconnect')\n"
+        "assert(d >= m.psmouse.base and d < m.psmouse.base + m.psmouse.size)\n"
+        "assert(guest.root())\n"
+        "assert(guest.syscall(-1) == nil)\n"
+        "assert(guest.os(0) == 'unknown' and #guest.processes(0) == 0)\n"
+        "assert(symbols.find('vfs_read', 0) == nil)\n";
+    struct lua_session ls = {.travel = o->travel,
+                             .machine = o->machine,
+                             .session = replayer_session(o->replayer),
+                             .path = "s",
+                             .here = {opened_end(o), 0}};
+    const struct lua_host host = {.stop = never};
+    lua_State *L = luaL_newstate();
+    luaL_openlibs(L);
+    lua_api_install(L, &ls, &host);
+    assert_int_equal(luaL_loadstring(L, script), LUA_OK);
+    lua_pushinteger(L, (lua_Integer)number_behind(s->serial, "shell is "));
+    lua_pushinteger(L, (lua_Integer)number_behind(s->serial, "spins "));
+    lua_pushinteger(L, (lua_Integer)opened_end(o));
+    if (lua_pcall(L, 3, 0, 0) != LUA_OK)
+        fail_msg("%s", lua_tostring(L, -1));
+    lua_close(L);
+    lua_session_release(&ls);
+}
+
 static void compare(struct lab *lab, const char *arch, unsigned word)
 {
     struct opened o;
@@ -268,6 +332,7 @@ static void compare(struct lab *lab, const char *arch, unsigned word)
     if (word == 8)
         derived_layout_is_the_described_one(&o);
     spinning_is_current(&o, &s);
+    scripts_see_it(&o, &s);
     opened_close(&o);
     guest_free(s.guest);
     free(s.serial);

@@ -445,6 +445,8 @@ static void spaces_stay_cached_across_cr3_loads(void **state)
     put(b, pte(b, 1), DATA | P | W);
     put(b, 0x30000, PDPT | P | W | U);
     assert_int_equal(touch(b, 0x1000, ACCESS_WRITE), EXC_NONE);
+    uint64_t paddr;
+    (void)mmu_translate(&b->m, 0x1000, 1, ACCESS_FETCH, &paddr);
     uint64_t key = b->m.space_key;
     b->regs.cr3 = 0x30000;
     configure(b);

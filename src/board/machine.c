@@ -317,12 +317,22 @@ bool machine_screen_text(struct machine *m, struct screen_text *text)
     return vga_screen_text(m->vga, text);
 }
 
+const char *machine_engine_name(enum machine_engine_kind kind)
+{
+    static const char *const names[] = {[ENGINE_AUTO] = "auto",
+                                        [ENGINE_INTERP] = "interp",
+                                        [ENGINE_TIER1] = "tier1"};
+    return names[kind];
+}
+
 bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
                         struct error *err)
 {
     const struct jit_options options = {.cache_bytes = engine->cache_bytes,
                                         .tier1_threshold =
                                             engine->tier1_threshold,
+                                        .now_ns = engine->now_ns,
+                                        .count_memory = engine->count_memory,
                                         .on_code = engine->on_code,
                                         .on_code_context =
                                             engine->on_code_context};

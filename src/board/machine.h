@@ -155,9 +155,12 @@ struct machine_engine {
     enum machine_engine_kind kind;
     uint64_t cache_bytes;     /* host code; 0: 256 MB */
     uint32_t tier1_threshold; /* executions before compiling; 0: 10 */
+    bool count_memory;        /* jit_options.count_memory */
+    uint64_t (*now_ns)(void *context); /* times compilation; NULL: no */
     jit_code_fn *on_code;     /* told of compiled code; NULL: nobody */
     void *on_code_context;    /* borrowed */
 };
+const char *machine_engine_name(enum machine_engine_kind kind);
 /* A new machine interprets. Between runs only; may be called again. */
 bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
                         struct error *err);

@@ -149,6 +149,12 @@ void machine_spy(struct machine *m, uint32_t frame, bool on)
         phys_flag_clear(m->phys, frame, FRAME_SPIED);
 }
 
+void machine_observed_enough(struct machine *m)
+{
+    m->probe.stop = true;
+    cpu_attention(&m->cpu);
+}
+
 uint64_t machine_running_insn(const struct machine *m)
 {
     const struct cpu *c = &m->cpu;

@@ -84,7 +84,7 @@ struct cpu_tracer; /* cpu/probe.h */
 
 /* What an observer hears of, each before it happens but for what is read; a
  * call that is NULL is not wanted. The calls must change nothing; they may look
- * at the machine, and machine_request_stop(). */
+ * at the machine, and make it stop. */
 struct machine_observer {
     void *context; /* borrowed */
     /* A hit in PROBE_TELL; data: the bytes read or to be written, else NULL. */
@@ -107,6 +107,8 @@ void machine_observe(struct machine *m, const struct machine_observer *o);
 /* Tell of stores into this frame of memory, by whatever way they come; or no
  * longer. Loading a state keeps it. */
 void machine_spy(struct machine *m, uint32_t frame, bool on);
+/* In an observer's call: machine_run() is to return STOP_PROBE soon. */
+void machine_observed_enough(struct machine *m);
 /* In an observer's call: the linear address of the instruction that runs or
  * that is interrupted. */
 uint64_t machine_running_insn(const struct machine *m);

@@ -1,7 +1,12 @@
 /* relive crash: how the guest ended, and where to look. */
 #include "analysis/crash.h"
+#include "analysis/export_json.h"
+#include "analysis/names.h"
+#include "analysis/tables.h"
+#include "base/bytes.h"
 #include "cli/commands.h"
 #include "cli/replay.h"
+#include "cpu/cpu.h"
 #include "replay/gdb_monitor.h"
 
 #include <jansson.h>
@@ -27,27 +32,39 @@ static const char *exception_name(unsigned vector)
 /* ---- text
  * --------------------------------------------------------------------- */
 
-/* The stack in words of the mode's size, from the top. */
-static void put_stack(struct machine *m, struct writer *w)
+/* The words on top of the stack. */
+static void put_words(struct machine *m, struct writer *w)
 {
-    enum gdb_arch arch = gdb_target_of(m);
-    unsigned bytes = arch == GDB_X86_64 ? 8 : 4, n = 0;
-    uint8_t sp[GDB_REGISTER_BYTES], word[8];
-    const char *name = arch == GDB_X86_64 ? "rsp" : "esp";
-    while (strcmp(gdb_register_name(arch, n), name) != 0)
-        n++;
-    gdb_register_get(m, arch, n, sp);
-    uint64_t at = 0;
-    for (unsigned i = 8; i-- > 0;)
-        at = at << 8 | sp[i];
+    const struct cpu *c = machine_cpu(m);
+    unsigned bytes = gdb_target_of(m) == GDB_X86_64 ? 8 : 4;
+    uint64_t at = c->r[REG_RSP] + (bytes == 8 ? 0 : c->seg[SEG_SS].base);
     for (unsigned i = 0; i < STACK_WORDS; i++, at += bytes) {
+        uint8_t word[8] = {0};
         if (gdb_memory_read(m, false, at, word, bytes) != bytes)
             break;
-        uint64_t v = 0;
-        for (unsigned k = bytes; k-- > 0;)
-            v = v << 8 | word[k];
-        gdb_print(w, "%016llx  %016llx\n", (unsigned long long)at,
-                  (unsigned long long)v);
+        gdb_print(w, i % 4 == 0 ? "%016llx  %0*llx" : "%.0llx %0*llx",
+                  i % 4 == 0 ? (unsigned long long)at : 0, 2 * (int)bytes,
+                  (unsigned long long)load_le64(word));
+        if (i % 4 == 3)
+            gdb_print(w, "\n");
+    }
+}
+
+static void put_backtrace(struct machine *m, const struct names *names,
+                          struct writer *w)
+{
+    struct frame frames[BACKTRACE_MAX];
+    unsigned count = backtrace_take(m, frames);
+    bool has_names = false; /* then all that matters has one */
+    for (unsigned i = 0; i < count; i++) {
+        char name[300] = "";
+        bool is_named = names && names_of(names, frames[i].address, name,
+                                          sizeof name);
+        has_names |= i == 0 && is_named;
+        if (has_names && !is_named && !frames[i].is_sure)
+            continue;
+        gdb_print(w, "%s%016llx  %s\n", frames[i].is_sure ? "  " : "? ",
+                  (unsigned long long)frames[i].address, name);
     }
 }
 
@@ -56,11 +73,13 @@ static void print_place(const struct crash *c)
     (void)printf("tick %llu", (unsigned long long)c->place.tick);
     if (c->place.deliveries)
         (void)printf(" behind %u deliveries", c->place.deliveries);
-    if (c->has_fault && c->kind == CRASH_LINUX)
+    if (c->has_fault && c->kind != CRASH_TRIPLE)
         (void)printf(", in front of the instruction that raised %s",
                      exception_name(c->vector));
-    if (c->seen)
-        (void)printf("; the message came at tick %llu",
+    if (c->seen && (c->seen != c->place.tick || c->kind != CRASH_WINDOWS))
+        (void)printf("; %s at tick %llu",
+                     c->kind == CRASH_WINDOWS ? "the kernel gave up"
+                                              : "the message came",
                      (unsigned long long)c->seen);
     (void)printf("\n");
 }
@@ -69,6 +88,7 @@ static void print_text(struct replay *r, const struct crash *c,
                        const char *session)
 {
     struct machine *m = r->setup.machine;
+    struct names *names = NULL;
     struct writer w;
     const struct session *s = replayer_session(r->replayer);
     if (c->kind == CRASH_NONE) {
@@ -81,11 +101,19 @@ static void print_text(struct replay *r, const struct crash *c,
     (void)printf("%s: %s\n", crash_kind_name(c->kind), c->text);
     print_place(c);
     writer_init(&w);
+    names = names_new(m);
     gdb_disassemble(m, gdb_linear_pc(m), DISAS_INSNS, &w);
     gdb_print(&w, "\n");
     gdb_info_registers(m, &w);
     gdb_print(&w, "\nstack\n");
-    put_stack(m, &w);
+    put_words(m, &w);
+    gdb_print(&w, "\nbacktrace (? where it is not sure)\n");
+    put_backtrace(m, names, &w);
+    names_free(names);
+    if (c->kind == CRASH_TRIPLE) {
+        gdb_print(&w, "\n");
+        tables_print(m, &w);
+    }
     (void)fwrite(w.data, 1, w.used, stdout);
     writer_fini(&w);
     (void)printf("\nrelive debug %s --at %llu --gdb\n", session,
@@ -95,21 +123,47 @@ static void print_text(struct replay *r, const struct crash *c,
 /* ---- JSON
  * ---------------------------------------------------------------------- */
 
-static json_t *registers(struct machine *m)
+static void add_bugcheck(json_t *o, const struct bugcheck *b)
 {
-    enum gdb_arch arch = gdb_target_of(m);
-    json_t *o = json_object();
-    for (unsigned n = 0; n < gdb_register_count(arch); n++) {
-        uint8_t value[GDB_REGISTER_BYTES];
-        char text[2 * GDB_REGISTER_BYTES + 3] = "0x";
-        unsigned bytes = gdb_register_bytes(arch, n);
-        gdb_register_get(m, arch, n, value);
-        for (unsigned i = 0; i < bytes; i++)
-            (void)snprintf(text + 2 + 2 * i, 3, "%02x", value[bytes - 1 - i]);
-        (void)json_object_set_new(o, gdb_register_name(arch, n),
-                                  json_string(text));
+    const char *name = bugcheck_name(b->code);
+    (void)json_object_set_new(
+        o, "bugcheck",
+        json_pack("{s:I, s:s*, s:[o,o,o,o]}", "code", (json_int_t)b->code,
+                  "name", name, "parameters", export_json_hex(b->parameter[0]),
+                  export_json_hex(b->parameter[1]),
+                  export_json_hex(b->parameter[2]),
+                  export_json_hex(b->parameter[3])));
+}
+
+static json_t *backtrace(struct machine *m)
+{
+    struct frame frames[BACKTRACE_MAX];
+    struct names *names = names_new(m);
+    unsigned count = backtrace_take(m, frames);
+    bool has_names = false; /* then all that matters has one */
+    json_t *list = json_array();
+    for (unsigned i = 0; i < count; i++) {
+        char name[300];
+        bool is_named = names && names_of(names, frames[i].address, name,
+                                          sizeof name);
+        has_names |= i == 0 && is_named;
+        if (has_names && !is_named && !frames[i].is_sure)
+            continue;
+        (void)json_array_append_new(
+            list, json_pack("{s:o, s:b, s:s*}", "address",
+                            export_json_hex(frames[i].address), "is_sure",
+                            frames[i].is_sure, "name",
+                            is_named ? name : NULL));
     }
-    return o;
+    names_free(names);
+    return list;
+}
+
+static void add_machine(json_t *o, struct machine *m)
+{
+    (void)json_object_set_new(o, "registers", export_json_registers(m));
+    (void)json_object_set_new(o, "backtrace", backtrace(m));
+    (void)json_object_set_new(o, "tables", export_json_tables(m));
 }
 
 static bool print_json(struct replay *r, const struct crash *c,
@@ -122,11 +176,13 @@ static bool print_json(struct replay *r, const struct crash *c,
     if (o && c->seen)
         (void)json_object_set_new(o, "message_tick",
                                   json_integer((json_int_t)c->seen));
-    if (o && c->has_fault && c->kind == CRASH_LINUX)
+    if (o && c->has_fault && c->kind != CRASH_TRIPLE)
         (void)json_object_set_new(o, "exception",
                                   json_string(exception_name(c->vector)));
     if (o && c->kind != CRASH_NONE)
-        (void)json_object_set_new(o, "registers", registers(r->setup.machine));
+        add_machine(o, r->setup.machine);
+    if (o && c->kind == CRASH_WINDOWS)
+        add_bugcheck(o, &c->bugcheck);
     char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
     if (text)
         (void)printf("%s\n", text);
@@ -174,10 +230,11 @@ const struct command command_crash = {
     .name = "crash",
     .synopsis = "SESSION [--json]",
     .summary = "find how the guest failed, and where to look",
-    .details = "Look for a triple fault, a panic or oops of Linux, or a hang, "
-               "and show\nthe machine where it happened: in front of the "
-               "instruction that failed\nwhen there is one. Exit status 1 "
-               "when the guest failed.",
+    .details = "Look for a triple fault, a bugcheck of Windows, a panic or oops "
+               "of Linux, a\nprogram that Linux killed, or a hang, and show "
+               "the machine where it happened:\nin front of the instruction "
+               "that failed when there is one. Exit status 1 when\nthe guest "
+               "failed.",
     .groups = {crash_options, engine_options},
     .takes_session = true,
     .run = run,

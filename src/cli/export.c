@@ -1,5 +1,6 @@
 /* relive export: the machine at a tick, as a file for other tools. */
 #include "analysis/export.h"
+#include "analysis/export_json.h"
 #include "cli/commands.h"
 #include "cli/replay.h"
 #include "replay/travel.h"
@@ -15,11 +16,14 @@ static bool take_at(struct cli_options *o, const char *v, struct error *err)
 static bool take_format(struct cli_options *o, const char *v, struct error *err)
 {
     o->format = v;
-    return strcmp(v, "png") == 0 || strcmp(v, "elfcore") == 0 ||
-           strcmp(v, "rawmem") == 0 ||
-           error_set(err, ERR_USAGE,
-                     "--format: expected png, elfcore or rawmem, found "
-                     "'%.100s'",
+    static const char *const formats[] = {"png", "elfcore", "rawmem", "dmp",
+                                          "json"};
+    for (unsigned i = 0; i < sizeof formats / sizeof formats[0]; i++)
+        if (strcmp(v, formats[i]) == 0)
+            return true;
+    return error_set(err, ERR_USAGE,
+                     "--format: expected png, elfcore, rawmem, dmp or json, "
+                     "found '%.100s'",
                      v);
 }
 
@@ -28,7 +32,8 @@ static const struct option_row export_options[] = {
      take_at},
     {"format", 0, "FORMAT",
      "png: the screen; elfcore: registers and memory for gdb; rawmem: RAM by "
-     "physical address",
+     "physical address; dmp: a Windows crash dump; json: registers, tables and "
+     "chips",
      take_format},
     {"output", 'o', "FILE", "the file to write", take_output},
     {0},
@@ -41,6 +46,17 @@ static bool write_file(struct replay *r, const struct cli_options *o,
         return replay_screenshot(r, o->output, err);
     if (strcmp(o->format, "rawmem") == 0)
         return export_raw_memory(r->setup.machine, o->output, err);
+    if (strcmp(o->format, "json") == 0)
+        return export_json(r->setup.machine, o->output, err);
+    if (strcmp(o->format, "dmp") == 0) {
+        bool has_kernel;
+        if (!export_dmp(r->setup.machine, o->output, &has_kernel, err))
+            return false;
+        if (!has_kernel)
+            cli_warn("no Windows kernel was found at that tick: the dump has "
+                     "registers and memory only");
+        return true;
+    }
     return export_elf_core(r->setup.machine, o->output, err);
 }
 
@@ -91,7 +107,9 @@ const struct command command_export = {
     .details =
         "Stand at a tick and write the machine for other tools. An ELF core "
         "holds\nthe CPU's registers and all RAM, by linear address as the "
-        "page tables map\nit at that tick; gdb opens it (gdb vmlinux core).",
+        "page tables map\nit at that tick; gdb opens it (gdb vmlinux core), and "
+        "crash(8) that of a Linux\nguest. A Windows crash dump takes what it "
+        "says of bugcheck, modules and memory\nfrom the guest's kernel.",
     .groups = {export_options, engine_options},
     .takes_session = true,
     .run = run,

@@ -13,6 +13,7 @@
 struct live {
     struct machine_setup setup;
     struct session_loop loop;
+    struct stats stats;
     FILE *log; /* NULL: none; stderr is not closed */
 };
 
@@ -61,8 +62,10 @@ static bool start(struct live *v, const struct cli_options *o,
                                     .block_insns = (unsigned)o->stress_block};
     if (!session_loop_open(&v->loop, o, err) || !open_log(v, o->log, err) ||
         !machine_setup_open(&v->setup, &o->config, err) ||
-        !machine_setup_engine(&v->setup, o, err))
+        !machine_setup_engine(&v->setup, o, err) ||
+        !stats_open(&v->stats, o, o->config.cpu_mhz, err))
         return false;
+    v->loop.stats = &v->stats;
     struct machine *m = v->setup.machine;
     machine_set_stress(m, &stress);
     if (v->log)
@@ -112,6 +115,9 @@ static int finish(struct live *v, const struct cli_options *o)
                         .digests = stats.digests,
                         .machine = m};
     report_figures(to, &f);
+    struct error err;
+    if (!stats_write(&v->stats, m, &err))
+        status = cli_fail(&err);
     return status;
 }
 
@@ -134,6 +140,7 @@ int live_run(const struct cli_options *o)
     }
     session_loop_close(&v->loop);
     signals_install(NULL); /* the terminal's memory goes */
+    stats_close(&v->stats);
     recorder_free(v->setup.recorder);
     machine_setup_close(&v->setup);
     if (v->log && v->log != stderr)

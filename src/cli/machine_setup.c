@@ -1,6 +1,7 @@
 #include "cli/machine_setup.h"
 
 #include "host/blob.h"
+#include "host/clock.h"
 #include "host/image.h"
 #include "host/perf_map.h"
 
@@ -265,10 +266,18 @@ bool machine_setup_open_session(struct machine_setup *s,
     return build(s, &session->config, err);
 }
 
+static uint64_t compile_clock(void *context)
+{
+    (void)context;
+    return clock_monotonic_ns();
+}
+
 bool machine_setup_engine(struct machine_setup *s, const struct cli_options *o,
                           struct error *err)
 {
     struct machine_engine engine = o->engine;
+    if (o->stats)
+        engine.now_ns = compile_clock;
     if (o->jit_perf_map) {
         s->perf_map = perf_map_open(err);
         if (!s->perf_map)

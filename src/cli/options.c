@@ -135,6 +135,17 @@ bool take_output(struct cli_options *o, const char *v, struct error *err)
     return true;
 }
 
+bool take_every(struct cli_options *o, const char *v, struct error *err)
+{
+    char *end;
+    o->every = strtoull(v, &end, 10);
+    return (v[0] >= '1' && v[0] <= '9' && !*end) ||
+           error_set(err, ERR_USAGE,
+                     "--every: expected a number of ticks from 1, found "
+                     "'%.100s'",
+                     v);
+}
+
 /* ---- parsing --------------------------------------------------------------
  */
 

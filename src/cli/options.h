@@ -22,6 +22,8 @@ enum pace {
     PACE_MAX
 };
 
+enum { SYMBOL_FILES = 32 };
+
 /* A tick, given as such or as guest time. */
 struct tick_option {
     bool is_given, is_time;
@@ -43,6 +45,7 @@ struct cli_options {
     uint64_t limit_bytes;
     struct machine_engine engine;
     bool jit_perf_map;
+    const char *stats; /* where telemetry goes; NULL: nowhere */
     uint64_t snapshot_interval; /* ns; 0: none on the way */
     uint64_t snapshot_budget;   /* bytes; 0: no limit */
     bool has_interval, has_budget;
@@ -62,6 +65,11 @@ struct cli_options {
     int script_count;
     uint64_t timeout_ns, script_memory; /* 0: no limit */
     bool has_script_memory, allows_files;
+    const char *symbols[SYMBOL_FILES]; /* FILE@ADDRESS */
+    unsigned symbol_count;
+    const char *engines, *against, *when; /* bisect's */
+    uint64_t every;                       /* 0: not given */
+    bool first;
 };
 
 struct option_row {
@@ -77,7 +85,7 @@ struct command {
     const char *synopsis;               /* behind the name */
     const char *summary;                /* a few words */
     const char *details;                /* paragraphs for --help */
-    const struct option_row *groups[6]; /* tables, NULL at the end */
+    const struct option_row *groups[8]; /* tables, NULL at the end */
     bool takes_session;                 /* has one argument, the session */
     bool takes_script;                  /* behind it a script and its own words */
     bool takes_machine;                 /* fill in firmware defaults */
@@ -86,6 +94,7 @@ struct command {
 
 extern const struct option_row machine_options[];
 extern const struct option_row engine_options[];
+extern const struct option_row stats_options[];
 extern const struct option_row stress_options[];
 
 /* Setters that commands' own tables name. */
@@ -101,6 +110,7 @@ bool take_to(struct cli_options *o, const char *v, struct error *err);
 bool take_json(struct cli_options *o, const char *v, struct error *err);
 /* The file or session to make. */
 bool take_output(struct cli_options *o, const char *v, struct error *err);
+bool take_every(struct cli_options *o, const char *v, struct error *err);
 bool take_budget(struct cli_options *o, const char *v, struct error *err);
 #define SNAPSHOT_BUDGET_DEFAULT (UINT64_C(8) << 30)
 

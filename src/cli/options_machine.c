@@ -333,6 +333,22 @@ static bool take_jit_perf_map(struct cli_options *o, const char *v,
     return true;
 }
 
+static bool take_stats(struct cli_options *o, const char *v, struct error *err)
+{
+    (void)err;
+    o->stats = v;
+    return true;
+}
+
+static bool take_count_memory(struct cli_options *o, const char *v,
+                              struct error *err)
+{
+    (void)v;
+    (void)err;
+    o->engine.count_memory = true;
+    return true;
+}
+
 static bool take_stress_tlb(struct cli_options *o, const char *v,
                             struct error *err)
 {
@@ -424,6 +440,15 @@ const struct option_row engine_options[] = {
     {"jit-perf-map", 0, NULL,
      "name compiled guest code for perf: /tmp/perf-PID.map",
      take_jit_perf_map},
+    {0},
+};
+
+const struct option_row stats_options[] = {
+    {"stats", 0, "FILE",
+     "write telemetry in JSON: totals, and a series by the second", take_stats},
+    {"stats-memory", 0, NULL,
+     "count guest memory accesses of compiled code too, which slows it",
+     take_count_memory},
     {0},
 };
 

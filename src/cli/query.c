@@ -1,4 +1,5 @@
 /* relive query: Lua over a session, by script, by -e or at a prompt. */
+#include "analysis/lua_symbols.h"
 #include "analysis/lua_vm.h"
 #include "base/duration.h"
 #include "cli/commands.h"
@@ -7,6 +8,7 @@
 #include "cli/signals.h"
 #include "host/clock.h"
 #include "host/png.h"
+#include "replay/mark.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,11 +60,25 @@ static bool take_allow_files(struct cli_options *o, const char *v,
     return true;
 }
 
+static bool take_symbols(struct cli_options *o, const char *v,
+                         struct error *err)
+{
+    if (o->symbol_count == SYMBOL_FILES)
+        return error_set(err, ERR_USAGE,
+                         "--symbols: expected at most %d files", SYMBOL_FILES);
+    o->symbols[o->symbol_count++] = v;
+    return true;
+}
+
 static const struct option_row query_options[] = {
     {"eval", 'e', "CODE", "run CODE and print what it returns", take_code},
     {"at", 0, "TICK", "where to stand: a tick, guest time like 2.5s, or end",
      take_at},
     {"json", 0, NULL, "print JSON", take_json},
+    {"symbols", 0, "FILE@ADDRESS",
+     "names of addresses, from an ELF, PE or PDB file; ADDRESS is where the "
+     "guest has the image's first byte (default: where the file says)",
+     take_symbols},
     {"timeout", 0, "TIME", "stop the script after so much of your time, like "
      "30s", take_timeout},
     {"memory", 0, "SIZE", "of the script's values, at most (1G)", take_memory},
@@ -96,6 +112,12 @@ static const char *stop(void *context)
     if (q->deadline_ns && clock_monotonic_ns() >= q->deadline_ns)
         return q->timeout_text;
     return NULL;
+}
+
+static uint64_t now_ns(void *context)
+{
+    (void)context;
+    return clock_monotonic_ns();
 }
 
 static bool poll_stop(void *context)
@@ -166,6 +188,8 @@ static bool begin(struct query *q, const struct cli_options *o,
                                 .close = close_session,
                                 .stop = stop,
                                 .write_png = write_png,
+                                .now_ns = now_ns,
+                                .engine = &o->engine,
                                 .allows_files = o->allows_files,
                                 .wants_json = o->json};
     if (o->code && o->script)
@@ -177,6 +201,9 @@ static bool begin(struct query *q, const struct cli_options *o,
     uint64_t tick =
         tick_option_ticks(&o->at, s->config.cpu_mhz, s->start_tick);
     q->session.here.tick = tick < s->end_tick ? tick : s->end_tick;
+    for (unsigned i = 0; i < o->symbol_count; i++)
+        if (!lua_symbols_add_file(&q->session, o->symbols[i], err))
+            return false;
     q->vm = lua_vm_new(&q->session, &q->host,
                        o->has_script_memory ? o->script_memory : MEMORY_DEFAULT,
                        err);
@@ -232,9 +259,13 @@ static int run(const struct cli_options *o)
         return cli_fail(&err);
     }
     int status = query(q, o);
+    const struct mark *marks;
+    unsigned count = lua_session_marks(&q->session, &marks);
     lua_vm_free(q->vm);
-    lua_session_release(&q->session);
     close_session(q, &q->session);
+    if (count > 0 && !marks_add(o->session, marks, count, &err))
+        status = cli_fail(&err);
+    lua_session_release(&q->session);
     free(q);
     return status;
 }

@@ -87,7 +87,8 @@ const struct command command_record = {
         "at most a second earlier. Media are named with size and content "
         "hash,\n"
         "not copied: keep the images.",
-    .groups = {record_options, machine_options, engine_options},
+    .groups = {record_options, machine_options, engine_options,
+               stats_options},
     .takes_machine = true,
     .run = run,
 };

@@ -5,6 +5,7 @@
 #include "cli/replay_shares.h"
 #include "cli/report.h"
 #include "cli/signals.h"
+#include "cli/stats.h"
 #include "host/channel.h"
 #include "host/clock.h"
 #include "host/png.h"
@@ -103,6 +104,7 @@ struct replay_run {
     struct replay replay;
     struct channel serial;
     struct progress progress;
+    struct stats stats;
     uint64_t begun_ticks, begun_insns; /* not 0 in a part of a session */
     uint64_t host_ns;
 };
@@ -134,6 +136,7 @@ static void on_progress(void *context, const struct replayer *replayer,
                                          replayer_session(replayer)->end_tick};
         progress_show(&r->progress, now, &f);
     }
+    stats_look(&r->stats, m);
     if (signals_arrived() || r->serial.has_failed)
         machine_request_stop(m);
 }
@@ -226,6 +229,9 @@ static int replay(struct replay_run *r, const struct cli_options *o)
     progress_init(&r->progress, o->serial && terminal_is_tty(fileno(stdout)),
                   mhz, 0, 0);
     signals_install(NULL);
+    if (!stats_open(&r->stats, o, mhz, &err))
+        return cli_fail(&err);
+    stats_look(&r->stats, m);
     r->begun_ticks = machine_tick(m);
     r->begun_insns = machine_insns(m);
     uint64_t begun = clock_monotonic_ns();
@@ -235,6 +241,8 @@ static int replay(struct replay_run *r, const struct cli_options *o)
     channel_flush(&r->serial);
     progress_clear(&r->progress);
     int status = report(r, o, stop, &err);
+    if (stop != REPLAY_FAILED && !stats_write(&r->stats, m, &err))
+        return cli_fail(&err);
     if (o->screenshot && stop != REPLAY_FAILED &&
         !replay_screenshot(&r->replay, o->screenshot, &err))
         return cli_fail(&err);
@@ -253,6 +261,7 @@ static int run(const struct cli_options *o)
     }
     int status = replay(r, o);
     channel_close(&r->serial);
+    stats_close(&r->stats);
     replay_close(&r->replay);
     free(r);
     return status;
@@ -267,7 +276,8 @@ const struct command command_replay = {
         "its state with every digest of the recording. Exit status 0 when all\n"
         "were equal, 1 when the replay differs. A session whose recorder was\n"
         "killed replays up to its last commit, with a warning.",
-    .groups = {replay_options, share_options, engine_options, stress_options},
+    .groups = {replay_options, share_options, engine_options, stats_options,
+               stress_options},
     .takes_session = true,
     .run = run,
 };

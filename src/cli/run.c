@@ -12,7 +12,8 @@ const struct command command_run = {
         "triple-faults (exit status 1), or until --until, --until-serial, the\n"
         "input script's quit or Ctrl-C. A second Ctrl-C exits at once. Images\n"
         "are opened read-only; what the guest writes is forgotten at the end.",
-    .groups = {machine_options, engine_options, stress_options},
+    .groups = {machine_options, engine_options, stats_options,
+               stress_options},
     .takes_machine = true,
     .run = live_run,
 };

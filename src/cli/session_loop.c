@@ -328,6 +328,7 @@ static bool look_around(struct session_loop *l, uint64_t tick)
         return false;
     if (progress_due(&l->progress, now))
         show_progress(l, tick, now);
+    stats_look(l->stats, l->machine);
     return true;
 }
 

@@ -6,6 +6,7 @@
 #include "cli/machine_setup.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/stats.h"
 #include "host/channel.h"
 #include "host/input_player.h"
 #include "host/terminal.h"
@@ -46,6 +47,7 @@ struct session_loop {
     struct input_script script;
     struct input_sink sink;
     struct input_player *player; /* owned; NULL: no script */
+    struct stats *stats; /* borrowed */
     struct text_watch watch;
     struct progress progress;
     uint64_t until_tick, next_reload;

@@ -260,6 +260,8 @@ struct cpu {
     uint64_t jit_addend[8]; /* derived: scratch of compiled blocks: host minus
                                linear address of a page in use */
     uint64_t jit_target; /* derived: scratch of compiled CALLs */
+    uint64_t jit_lookups, jit_accesses; /* derived: counted by compiled code */
+    uint8_t jit_left;  /* derived: enum jit_exit of the last exit */
     uint32_t jit_link; /* derived: the unlinked jump that was left through */
     /* derived: 1 while the host's units hold the guest's SSE or x87 state (jit/
      * thunks_simd.c); always 0 when C code runs. */

@@ -45,6 +45,7 @@ struct dev_bus {
     uint64_t next_deadline; /* derived: the least deadline */
     bool firing;            /* derived: inside bus_fire_due() */
     uint64_t io_hash;       /* saved */
+    struct bus_counts counts; /* derived */
     unsigned timers;        /* configuration */
     struct timer timer[BUS_TIMERS];
     unsigned sources; /* configuration */
@@ -332,6 +333,7 @@ uint32_t bus_io_read(struct dev_bus *bus, uint16_t port, unsigned bytes)
 {
     assert(bytes == 1 || bytes == 2 || bytes == 4);
     uint32_t value = dispatch_read(bus, port, bytes);
+    bus->counts.port_reads++;
     hash_io(bus, HASH_READ, port, value, bytes);
     return value;
 }
@@ -342,7 +344,13 @@ void bus_io_write(struct dev_bus *bus, uint16_t port, uint32_t value,
     assert(bytes == 1 || bytes == 2 || bytes == 4);
     value &= ones(bytes);
     hash_io(bus, HASH_WRITE, port, value, bytes);
+    bus->counts.port_writes++;
     dispatch_write(bus, port, value, bytes);
+}
+
+const struct bus_counts *bus_counts(const struct dev_bus *bus)
+{
+    return &bus->counts;
 }
 
 uint64_t bus_io_hash(const struct dev_bus *bus)
@@ -359,12 +367,14 @@ struct phys *bus_phys(struct dev_bus *bus)
 
 void bus_dma_read(struct dev_bus *bus, uint64_t paddr, void *out, size_t bytes)
 {
+    bus->counts.dma_read_bytes += bytes;
     phys_dma_read(bus->phys, paddr, out, bytes);
 }
 
 void bus_dma_write(struct dev_bus *bus, uint64_t paddr, const void *in,
                    size_t bytes)
 {
+    bus->counts.dma_write_bytes += bytes;
     phys_dma_write(bus->phys, paddr, in, bytes);
 }
 

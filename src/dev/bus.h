@@ -146,6 +146,11 @@ void bus_reset(struct dev_bus *bus);
 /* Deadlines, levels and the running I/O hash. */
 void bus_save(const struct dev_bus *bus, struct writer *w);
 bool bus_load(struct dev_bus *bus, struct reader *r, struct error *err);
+/* Port accesses of the CPU, bytes moved by DMA; telemetry. */
+struct bus_counts {
+    uint64_t port_reads, port_writes, dma_read_bytes, dma_write_bytes;
+};
+const struct bus_counts *bus_counts(const struct dev_bus *bus);
 /* Running hash of all port I/O and output so far. */
 uint64_t bus_io_hash(const struct dev_bus *bus);
 

@@ -7,6 +7,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+const char *const jit_exit_names[JIT_EXITS] = {"unlinked", "limit", "lookup",
+                                               "handler"};
+
 enum {
     DEFAULT_CACHE_MB = 256,
     DEFAULT_THRESHOLD = 10
@@ -137,11 +140,18 @@ static bool can_run(const struct cpu *c, const struct block_code *k)
 
 enum compiled { COMPILED, NOT_COMPILED, FLUSHED };
 
+static uint64_t now(const struct jit *j)
+{
+    return j->options.now_ns ? j->options.now_ns(j->options.now_context) : 0;
+}
+
 static enum compiled compile(struct jit *j, struct block_code *k)
 {
     bool full = false;
     size_t before = j->used;
+    uint64_t begun = now(j);
     const void *code = jit_lower(j, k, &full);
+    j->stats.tier1_ns += now(j) - begun;
     bool was_empty = j->used == j->first;
     if (full && !was_empty) {
         blocks_flush(j->cpu);
@@ -196,8 +206,10 @@ static bool run(void *context, struct block_code *k)
                                                    : c->tick + MOST_TICKS;
     c->jit_key = jit_key(c);
     enter_jump(j, k);
-    j->stats.exits++;
+    uint64_t before = c->tick;
     j->enter(k->code);
+    j->stats.entered_ticks += c->tick - before;
+    j->stats.exit[c->jit_left]++;
     note_exit(j);
     return true;
 }
@@ -209,18 +221,26 @@ static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
     c->tick -= left;
     c->r[REG_RIP] = c->jit_page + offset;
     c->probe.rip = c->r[REG_RIP] - i->len;
+    struct jit_stats *stats = &((struct jit *)c->engine.context)->stats;
+    const struct phys_counts *counts = phys_counts(c->mmu.phys);
+    uint64_t mmio = counts->mmio_reads + counts->mmio_writes, tick = c->tick;
     enum exc e = i->fn(c, i);
-    if (e) {
+    stats->handler_calls++;
+    stats->exit_mmio_calls += counts->mmio_reads + counts->mmio_writes - mmio;
+    if (e)
         cpu_insn_failed(c, i, e);
+    else
+        c->tick++;
+    stats->handler_ticks += c->tick - tick;
+    if (e)
         return false;
-    }
-    c->tick++;
     return c->tick + left - 1 <= c->limit;
 }
 
 uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where)
 {
     uint32_t left = where >> 16;
+    c->jit_left = JIT_EXIT_HANDLER;
     if (!interpret(c, i, left, where & 0xffff))
         return 1;
     c->tick += left - 1;
@@ -230,6 +250,7 @@ uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where)
 uint32_t jit_interpret_last(struct cpu *c, const struct insn *i,
                             uint32_t where)
 {
+    c->jit_left = JIT_EXIT_HANDLER;
     if (!interpret(c, i, where >> 16, where & 0xffff))
         return 1;
     if (i->cls == CLASS_STOP &&
@@ -251,6 +272,7 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
         return NULL;
     }
     j->cpu = c;
+    c->jit_lookups = c->jit_accesses = 0;
     j->options = *options;
     probe_host(&j->host);
     probe_x87(j);
@@ -301,6 +323,10 @@ void jit_free(struct jit *j)
 void jit_stats(const struct jit *j, struct jit_stats *out)
 {
     *out = j->stats;
+    out->capacity_bytes = j->bytes - JIT_JUMPS * sizeof *j->jumps;
+    out->lookup_miss = j->stats.exit[JIT_EXIT_LOOKUP];
+    out->lookup_hit = j->cpu->jit_lookups - out->lookup_miss;
+    out->memory_accesses = j->cpu->jit_accesses;
     out->code_bytes = j->used - JIT_JUMPS * sizeof *j->jumps + j->cold_used -
                       j->cold_first;
 }

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct cpu;
@@ -27,6 +28,10 @@ typedef void jit_code_fn(void *context, const struct jit_code *code);
 struct jit_options {
     uint64_t cache_bytes;     /* host code; 0: 256 MB */
     uint32_t tier1_threshold; /* executions before compiling; 0: 10 */
+    /* Nanoseconds, called on the JIT thread as well; NULL: nothing is timed. */
+    uint64_t (*now_ns)(void *context);
+    void *now_context;
+    bool count_memory;        /* count the guest's memory accesses */
     jit_code_fn *on_code;     /* NULL: nobody listens */
     void *on_code_context;    /* borrowed */
 };
@@ -37,10 +42,30 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
                     struct error *err);
 void jit_free(struct jit *j); /* takes NULL; detaches */
 
+/* Why control comes back to tier 0. */
+enum jit_exit {
+    JIT_EXIT_UNLINKED, /* a jump whose target was not known yet */
+    JIT_EXIT_LIMIT,    /* the next block would pass the tick limit, or may not
+                          run */
+    JIT_EXIT_LOOKUP,   /* no code for a RIP is in the table */
+    JIT_EXIT_HANDLER,  /* a fault, a device or a change of mode */
+    JIT_EXITS
+};
+extern const char *const jit_exit_names[JIT_EXITS];
+
 struct jit_stats {
     uint64_t blocks_compiled; /* jit.tier1.blocks_compiled_total */
     uint64_t code_bytes;      /* jit.cache.used_bytes */
-    uint64_t flushes, links, exits, slow_calls;
+    uint64_t capacity_bytes;  /* jit.cache.capacity_bytes */
+    uint64_t flushes, links;
+    uint64_t tier1_ns;        /* jit.tier1.compile_time_total; 0: not timed */
+    /* Searches for the code of a RIP by compiled code, and those that failed. */
+    uint64_t lookup_hit, lookup_miss;
+    uint64_t exit[JIT_EXITS];    /* why control left compiled code */
+    uint64_t exit_mmio_calls;    /* handlers called that met a device's memory */
+    uint64_t entered_ticks;      /* ticks that passed in compiled code, with */
+    uint64_t handler_calls, handler_ticks; /* handlers that it called */
+    uint64_t memory_accesses;    /* mmu.guest_mem_ops; 0: not counted */
 };
 void jit_stats(const struct jit *j, struct jit_stats *out);
 

@@ -1,5 +1,7 @@
 #include "jit/lower.h"
 
+#include <Zydis/Mnemonic.h>
+
 #include <stddef.h>
 #include <string.h>
 
@@ -451,6 +453,33 @@ static uint8_t *emit_budget(struct lower *l)
     return emit_jump(l->e, 15); /* jg */
 }
 
+static bool has_access(const struct insn *i)
+{
+    switch (i->mnemonic) {
+    case ZYDIS_MNEMONIC_PUSH:
+    case ZYDIS_MNEMONIC_POP:
+    case ZYDIS_MNEMONIC_CALL:
+    case ZYDIS_MNEMONIC_RET:
+    case ZYDIS_MNEMONIC_LEAVE:
+        return true;
+    case ZYDIS_MNEMONIC_LEA:
+    case ZYDIS_MNEMONIC_NOP:
+        return false;
+    default:
+        return i->form == FORM_M || i->form == FORM_RM || i->form == FORM_MR ||
+               i->form == FORM_MI;
+    }
+}
+
+static void emit_count(struct lower *l)
+{
+    int32_t accesses = 0;
+    for (unsigned n = 0; n < l->k->count; n++)
+        accesses += has_access(&l->k->insns[n]);
+    if (l->j->options.count_memory && accesses)
+        emit_alu_ri(l->e, 8, 0, rm_abs(&l->j->cpu->jit_accesses), accesses);
+}
+
 /* Where a block goes that may not run, from too_far or from its patched entry
  * (jit_retire()). */
 static void emit_refusal(struct lower *l, uint8_t *too_far, uint32_t start)
@@ -607,6 +636,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
         l.plan = plan.slots ? &plan : NULL;
     }
     uint8_t *too_far = emit_budget(&l);
+    emit_count(&l);
     lower_units_start(&l);
     emit_insns(&l, 0, start);
     l.e = &cold;

@@ -48,13 +48,20 @@ static void make_enter(struct jit *j, struct emit *e)
     j->enter = (void (*)(const void *))(uintptr_t)at;
 }
 
-/* exit_link (edx: slot, ecx: page offset), exit_at (ecx), exit fall through;
- * exit_refused (ecx) is exit_at for code that tier 0 is to execute. Returns where the epilogue without spilling starts. */
+static void note_exit(struct jit *j, struct emit *e, enum jit_exit why)
+{
+    emit_op(e, 1, 0xc6, 0, rm_abs(&j->cpu->jit_left), 1, 1); /* mov */
+    emit_u8(e, why);
+}
+
+/* exit_at (ecx: page offset) and exit fall through; exit_link (edx: slot, ecx) is
+ * exit_at for a jump that can be linked, exit_refused (ecx) for code that tier 0
+ * is to execute. Returns where the epilogue without spilling starts. */
 static const uint8_t *make_exits(struct jit *j, struct emit *e)
 {
-    j->exit_link = emit_here(e);
-    emit_store(e, 4, rm_abs(&j->cpu->jit_link), H_RDX);
     j->exit_at = emit_here(e);
+    note_exit(j, e, JIT_EXIT_LIMIT);
+    const uint8_t *at = emit_here(e);
     emit_op(e, 8, 0x03, H_RCX, rm_abs(&j->cpu->jit_page), 8, 0); /* add */
     emit_store(e, 8, rm_abs(&j->cpu->r[REG_RIP]), H_RCX);
     j->exit = emit_here(e);
@@ -64,6 +71,10 @@ static const uint8_t *make_exits(struct jit *j, struct emit *e)
     for (unsigned n = sizeof saved; n-- > 0;)
         emit_pop(e, saved[n]);
     emit_u8(e, 0xc3);
+    j->exit_link = emit_here(e);
+    emit_store(e, 4, rm_abs(&j->cpu->jit_link), H_RDX);
+    note_exit(j, e, JIT_EXIT_UNLINKED);
+    emit_jump_to(e, 16, at);
     j->exit_refused = emit_here(e);
     emit_op(e, 1, 0xc6, 0, rm_abs(&j->cpu->jit_refused), 1, 1); /* mov */
     emit_u8(e, 1);
@@ -78,6 +89,7 @@ static void make_dispatch(struct jit *j, struct emit *e)
     j->dispatch_rip = emit_here(e);
     emit_load(e, 8, H_RCX, rm_abs(&c->r[REG_RIP]));
     j->dispatch = emit_here(e);
+    emit_op(e, 8, 0xff, 0, rm_abs(&c->jit_lookups), 8, 0); /* inc */
     /* The entry's address, as enter_jump() computes it. */
     emit_mov_rr(e, 8, H_RDX, H_RCX);
     emit_op(e, 8, 0xc1, 5, rm_reg(H_RDX), 8, 1); /* shr rdx, 12 */
@@ -102,6 +114,7 @@ static void make_dispatch(struct jit *j, struct emit *e)
     emit_patch(e, other_rip, emit_here(e));
     emit_patch(e, other_key, emit_here(e));
     emit_store(e, 8, rm_abs(&c->r[REG_RIP]), H_RCX);
+    note_exit(j, e, JIT_EXIT_LOOKUP);
     emit_jump_to(e, 16, j->exit);
 }
 

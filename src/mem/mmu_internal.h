@@ -78,6 +78,16 @@ struct space {
     uint64_t filled[2];       /* parts of the array that may hold something */
     uint64_t fetched[FETCH_BITS / 64]; /* pages fetched from since the keys
                                           changed, hashed */
+    bool shares; /* key[0] is that of the kernel half: see mmu_share.c */
+};
+
+/* The upper half of 4-level spaces that have it in common. */
+struct kernel_half {
+    bool is_live;
+    uint64_t bits;      /* of their config */
+    uint64_t root[256]; /* their top tables' entries */
+    uint64_t key;       /* of supervisor fetches */
+    uint64_t fetched[FETCH_BITS / 64];
 };
 
 /* ---- the walker */
@@ -146,6 +156,7 @@ struct mmu_internal {
     uint64_t stamp;
     uint64_t last_key;
     struct space spaces[SPACES];
+    struct kernel_half kernel;
     struct tlb_entry *entries; /* owned: all arrays, then an empty one */
     /* Inline entries with a write tag, in lists by frame. */
     uint32_t write_head[WRITE_BUCKETS];
@@ -198,8 +209,27 @@ void mmu_tlb_fill(struct mmu *m, bool is_user, uint64_t vaddr,
                   const struct mmu_page *page, bool is_write);
 /* Remember that code was fetched from the page of vaddr. */
 void mmu_tlb_note_fetch(struct mmu *m, uint64_t vaddr);
+/* Where a page is in a set of pages fetched from. */
+unsigned mmu_fetch_hash(uint64_t vaddr);
+/* Was something fetched from the 2^shift bytes around vaddr? */
+bool mmu_was_fetched(const uint64_t set[FETCH_BITS / 64], uint64_t vaddr,
+                     unsigned shift);
 /* What memory is at page->paddr: sets host, frame and RIGHT_SAME. */
 void mmu_page_find_memory(struct mmu *m, struct mmu_page *page);
+
+/* mmu_share.c */
+
+/* A space with a new configuration takes part in the kernel half if it can. */
+void mmu_share_join(struct mmu *m, struct space *s);
+/* It has a key of its own again. */
+void mmu_share_leave(struct mmu *m, struct space *s);
+void mmu_share_leave_all(struct mmu *m, unsigned spaces); /* of a bit mask */
+/* Nobody shares. */
+void mmu_share_dissolve(struct mmu *m);
+/* Tables below the top one changed for the 2^shift bytes around vaddr. */
+void mmu_share_drop(struct mmu *m, uint64_t vaddr, unsigned shift);
+/* A supervisor fetch in the current space, which shares. */
+void mmu_share_note_fetch(struct mmu *m, uint64_t vaddr);
 
 /* mmu_walk.c */
 
@@ -215,6 +245,8 @@ bool mmu_is_allowed(uint64_t config_bits, uint32_t rights, unsigned access,
 /* Remember what a walk read, for the current space. */
 void mmu_track(struct mmu *m, const struct walk *w);
 void mmu_track_reset(struct mmu *m);
+/* Watch the upper half of a top table for one space. False: not possible. */
+bool mmu_track_root(struct mmu *m, uint32_t frame, const struct space *s);
 /* A phys_watch_fn. */
 void mmu_track_store(void *context, uint32_t frame, uint32_t offset,
                      uint32_t bytes, const void *old);

@@ -247,17 +247,34 @@ void mmu_tlb_insert(struct mmu *m, uint64_t vaddr, const struct walk *w,
 
 /* ---- keys ---------------------------------------------------------------- */
 
-static unsigned fetch_hash(uint64_t vaddr)
+unsigned mmu_fetch_hash(uint64_t vaddr)
 {
-    /* Keeps 512 aligned pages together: see drop_fetches(). */
+    /* Keeps 512 aligned pages together: see mmu_was_fetched(). */
     uint64_t number = vaddr >> PAGE_SHIFT;
     return (number ^ number >> 13) & (FETCH_BITS - 1);
+}
+
+bool mmu_was_fetched(const uint64_t set[FETCH_BITS / 64], uint64_t vaddr,
+                     unsigned shift)
+{
+    unsigned bit = mmu_fetch_hash(vaddr), first = 0, words = FETCH_BITS / 64;
+    uint64_t any = 0;
+    if (shift == PAGE_SHIFT)
+        return set[bit / 64] >> bit % 64 & 1;
+    if (shift == LARGE_SHIFT) {
+        first = (bit & ~511u) / 64;
+        words = 512 / 64;
+    }
+    for (unsigned i = first; i < first + words; i++)
+        any |= set[i];
+    return any != 0;
 }
 
 static void renew_keys(struct mmu *m, struct space *s)
 {
     struct mmu_internal *in = m->internal;
-    s->key[0] = ++in->last_key;
+    if (!s->shares)
+        s->key[0] = ++in->last_key;
     s->key[1] = ++in->last_key;
     memset(s->fetched, 0, sizeof s->fetched);
     if (s != in->space)
@@ -269,25 +286,19 @@ static void renew_keys(struct mmu *m, struct space *s)
 
 void mmu_tlb_note_fetch(struct mmu *m, uint64_t vaddr)
 {
-    unsigned bit = fetch_hash(vaddr);
-    m->internal->space->fetched[bit / 64] |= UINT64_C(1) << bit % 64;
+    struct mmu_internal *in = m->internal;
+    unsigned bit = mmu_fetch_hash(vaddr);
+    if (in->space->shares && !in->is_user)
+        mmu_share_note_fetch(m, vaddr);
+    else
+        in->space->fetched[bit / 64] |= UINT64_C(1) << bit % 64;
 }
 
 /* Give the space new keys if code may have been fetched from the range. */
 static void drop_fetches(struct mmu *m, struct space *s, uint64_t vaddr,
                          unsigned shift)
 {
-    unsigned bit = fetch_hash(vaddr);
-    uint64_t any = 0;
-    if (shift == PAGE_SHIFT)
-        any = s->fetched[bit / 64] >> bit % 64 & 1;
-    else if (shift == LARGE_SHIFT)
-        for (unsigned i = 0; i < 512 / 64; i++)
-            any |= s->fetched[(bit & ~511u) / 64 + i];
-    else
-        for (unsigned i = 0; i < FETCH_BITS / 64; i++)
-            any |= s->fetched[i];
-    if (any)
+    if (mmu_was_fetched(s->fetched, vaddr, shift))
         renew_keys(m, s);
 }
 
@@ -377,12 +388,14 @@ void mmu_tlb_reset_space(struct mmu *m, struct space *s)
     drop_array(in, s, true);
     forget_space(in->l2[0], L2_SETS * L2_WAYS, space_number(in, s));
     forget_space(in->large, LARGE_ENTRIES, space_number(in, s));
+    s->shares = false;
     renew_keys(m, s);
 }
 
 void mmu_tlb_reset(struct mmu *m)
 {
     struct mmu_internal *in = m->internal;
+    mmu_share_dissolve(m);
     for (unsigned i = 0; i < SPACES; i++) {
         drop_array(in, &in->spaces[i], false);
         drop_array(in, &in->spaces[i], true);

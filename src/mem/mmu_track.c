@@ -13,6 +13,8 @@
 #define ENTRY_IGNORED UINT64_C(0xf18)
 #define ENTRY_A_D     UINT64_C(0x60)
 
+enum { ROOT_LEVEL = 4 };
+
 static uint32_t bucket(uint32_t frame)
 {
     return frame & (TABLE_BUCKETS - 1);
@@ -89,6 +91,10 @@ static void drop_entry(struct mmu *m, struct table *t, unsigned entry)
         const struct table_use *u = &t->use[i];
         unsigned shift = entry_shift(t->entry_bytes, u->level);
         uint64_t at = sign_extend_48(u->base + ((uint64_t)entry << shift));
+        if (u->level == ROOT_LEVEL)
+            mmu_share_leave_all(m, u->spaces);
+        else
+            mmu_share_drop(m, at, shift);
         if (u->level == 1)
             mmu_tlb_drop_page(m, u->spaces, at);
         else
@@ -105,9 +111,13 @@ static void drop_table(struct mmu *m, struct table *t)
         mmu_tlb_reset(m);
         return;
     }
-    for (unsigned i = 0; i < t->uses; i++)
-        mmu_tlb_drop_range(m, t->use[i].spaces, t->use[i].base,
-                           entry_shift(t->entry_bytes, t->use[i].level + 1u));
+    for (unsigned i = 0; i < t->uses; i++) {
+        const struct table_use *u = &t->use[i];
+        unsigned shift = entry_shift(t->entry_bytes, u->level + 1u);
+        if (u->level != ROOT_LEVEL)
+            mmu_share_drop(m, u->base, shift);
+        mmu_tlb_drop_range(m, u->spaces, u->base, shift);
+    }
     table_release(m, t);
 }
 
@@ -163,6 +173,25 @@ void mmu_track(struct mmu *m, const struct walk *w)
         for (unsigned again = 0; again <= i; again++)
             track_step(m, w, &w->step[again]);
     }
+}
+
+bool mmu_track_root(struct mmu *m, uint32_t frame, const struct space *s)
+{
+    struct mmu_internal *in = m->internal;
+    struct table *t = table_find(in, frame);
+    if (!t)
+        t = table_new(m, frame, 8);
+    if (!t || t->entry_bytes != 8)
+        return false;
+    add_use(t, ROOT_LEVEL, 0, (uint8_t)(1u << (s - in->spaces)));
+    if (t->is_overflown)
+        return false;
+    for (unsigned word = 256 / 64; word < 512 / 64; word++) {
+        t->used_entries += (uint16_t)(64 - __builtin_popcountll(t->used[word]));
+        t->used[word] = UINT64_MAX;
+    }
+    t->noise = 0;
+    return true;
 }
 
 /* Does the change of an entry call for another translation? Setting A or D

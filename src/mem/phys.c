@@ -195,6 +195,11 @@ void phys_spy(struct phys *p, phys_spy_fn *fn, void *context)
     p->spy_context = context;
 }
 
+const struct phys_counts *phys_counts(const struct phys *p)
+{
+    return &p->counts;
+}
+
 void phys_spy_mmio(struct phys *p, phys_mmio_spy_fn *fn, void *context)
 {
     p->mmio_spy = fn;

@@ -133,6 +133,12 @@ typedef void phys_spy_fn(void *context, uint32_t frame, uint32_t offset,
 void phys_spy(struct phys *p, phys_spy_fn *fn, void *context);
 /* The CPU reads from or writes to a device's memory: the value read, or about
  * to be written. NULL: nobody. */
+/* Accesses that devices answered, by the CPU; telemetry. */
+struct phys_counts {
+    uint64_t mmio_reads, mmio_writes;
+};
+const struct phys_counts *phys_counts(const struct phys *p);
+
 typedef void phys_mmio_spy_fn(void *context, uint64_t paddr, unsigned bytes,
                               bool is_write, uint64_t value);
 void phys_spy_mmio(struct phys *p, phys_mmio_spy_fn *fn, void *context);

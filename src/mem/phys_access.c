@@ -21,13 +21,14 @@ static unsigned mmio_piece(uint64_t paddr, size_t bytes)
     return piece;
 }
 
-static void mmio_read(const struct phys *p, const struct phys_page *page,
+static void mmio_read(struct phys *p, const struct phys_page *page,
                       uint64_t paddr, uint8_t *out, size_t bytes)
 {
     while (bytes) {
         unsigned piece = mmio_piece(paddr, bytes);
         uint64_t offset = page->mmio_offset + paddr % PAGE_BYTES;
         uint64_t v = page->mmio->read(page->device, offset, piece);
+        p->counts.mmio_reads++;
         memcpy(out, &v, piece);
         if (p->mmio_spy)
             p->mmio_spy(p->mmio_spy_context, paddr, piece, false, v);
@@ -37,7 +38,7 @@ static void mmio_read(const struct phys *p, const struct phys_page *page,
     }
 }
 
-static void mmio_write(const struct phys *p, const struct phys_page *page,
+static void mmio_write(struct phys *p, const struct phys_page *page,
                        uint64_t paddr, const uint8_t *in, size_t bytes)
 {
     while (bytes) {
@@ -48,6 +49,7 @@ static void mmio_write(const struct phys *p, const struct phys_page *page,
         if (p->mmio_spy)
             p->mmio_spy(p->mmio_spy_context, paddr, piece, true, v);
         page->mmio->write(page->device, offset, v, piece);
+        p->counts.mmio_writes++;
         in += piece;
         paddr += piece;
         bytes -= piece;

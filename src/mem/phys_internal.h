@@ -55,6 +55,7 @@ struct phys {
     void *spy_context;
     phys_mmio_spy_fn *mmio_spy;
     void *mmio_spy_context;
+    struct phys_counts counts; /* derived */
     bool is_dma; /* the store comes from a device */
     phys_first_store_fn *first_store; /* NULL: nobody copies late */
     void *first_store_context;        /* borrowed */

@@ -1,0 +1,261 @@
+#include "analysis/telemetry.h"
+
+#include <jansson.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct sample {
+    uint64_t host_ns;
+    struct machine_stats stats;
+};
+
+struct telemetry {
+    char engine[16];
+    uint32_t cpu_mhz;
+    struct sample *samples; /* owned */
+    size_t count, room;
+};
+
+struct telemetry *telemetry_new(const char *engine, uint32_t cpu_mhz)
+{
+    struct telemetry *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    (void)snprintf(t->engine, sizeof t->engine, "%s", engine);
+    t->cpu_mhz = cpu_mhz;
+    return t;
+}
+
+void telemetry_free(struct telemetry *t)
+{
+    if (!t)
+        return;
+    free(t->samples);
+    free(t);
+}
+
+bool telemetry_due(const struct telemetry *t, uint64_t host_ns)
+{
+    return t->count == 0 ||
+           host_ns - t->samples[t->count - 1].host_ns >=
+               (uint64_t)TELEMETRY_WINDOW_MS * 1000000;
+}
+
+void telemetry_sample(struct telemetry *t, uint64_t host_ns,
+                      const struct machine_stats *now)
+{
+    if (t->count == t->room) {
+        size_t room = t->room ? 2 * t->room : 64;
+        struct sample *more = realloc(t->samples, room * sizeof *more);
+        if (!more) { /* the last one gives way: totals stay right */
+            if (t->count > 1)
+                t->samples[t->count - 1] = (struct sample){host_ns, *now};
+            return;
+        }
+        t->samples = more;
+        t->room = room;
+    }
+    t->samples[t->count++] = (struct sample){host_ns, *now};
+}
+
+/* ---- JSON ------------------------------------------------------------------- */
+
+static void put(json_t *o, const char *name, json_t *value)
+{
+    (void)json_object_set_new(o, name, value);
+}
+
+static void put_count(json_t *o, const char *name, uint64_t value)
+{
+    put(o, name, json_integer((json_int_t)value));
+}
+
+static void put_ms(json_t *o, const char *name, uint64_t ns)
+{
+    put(o, name, json_real((double)ns / 1e6));
+}
+
+static double rate(uint64_t part, uint64_t whole)
+{
+    return whole ? (double)part / (double)whole : 0.0;
+}
+
+static json_t *exits(const struct jit_stats *a, const struct jit_stats *b)
+{
+    json_t *o = json_object();
+    for (unsigned e = 0; e < JIT_EXITS; e++)
+        put_count(o, jit_exit_names[e], b->exit[e] - a->exit[e]);
+    return o;
+}
+
+static json_t *jit_totals(const struct jit_stats *a, const struct jit_stats *b)
+{
+    json_t *totals = json_object(), *tier1 = json_object(),
+           *cache = json_object();
+    put_count(tier1, "blocks_compiled", b->blocks_compiled - a->blocks_compiled);
+    put_ms(tier1, "compile_ms", b->tier1_ns - a->tier1_ns);
+    put(totals, "tier1", tier1);
+    put_count(cache, "lookup_hit", b->lookup_hit - a->lookup_hit);
+    put_count(cache, "lookup_miss", b->lookup_miss - a->lookup_miss);
+    put_count(cache, "capacity_bytes", b->capacity_bytes);
+    put_count(cache, "used_bytes", b->code_bytes);
+    put_count(cache, "flushes", b->flushes - a->flushes);
+    put_count(cache, "links", b->links - a->links);
+    put(totals, "cache", cache);
+    put(totals, "exits", exits(a, b));
+    put_count(totals, "exit_mmio_calls",
+              b->exit_mmio_calls - a->exit_mmio_calls);
+    put_count(totals, "handler_calls", b->handler_calls - a->handler_calls);
+    return totals;
+}
+
+/* The figures of one window, from sample a to sample b. */
+static json_t *rolling(const struct sample *a, const struct sample *b)
+{
+    const struct jit_stats *j = &a->stats.jit, *k = &b->stats.jit;
+    double seconds = (double)(b->host_ns - a->host_ns) / 1e9;
+    uint64_t hits = k->lookup_hit - j->lookup_hit;
+    uint64_t misses = k->lookup_miss - j->lookup_miss;
+    json_t *o = json_object();
+    if (seconds <= 0)
+        seconds = 1e-9;
+    put_count(o, "window_ms", (b->host_ns - a->host_ns) / 1000000);
+    put(o, "cache_hit_rate", json_real(rate(hits, hits + misses)));
+    put(o, "compile_ms_per_s",
+        json_real((double)(k->tier1_ns - j->tier1_ns) / 1e6 / seconds));
+    put(o, "blocks_compiled_per_s",
+        json_real((double)(k->blocks_compiled - j->blocks_compiled) /
+                  seconds));
+    return o;
+}
+
+static json_t *jit_section(const struct telemetry *t, const struct sample *a,
+                           const struct sample *b)
+{
+    json_t *o = json_object();
+    const struct sample *before = t->count > 1 ? b - 1 : b;
+    put(o, "enabled", json_boolean(b->stats.has_jit));
+    put(o, "totals", jit_totals(&a->stats.jit, &b->stats.jit));
+    put(o, "rolling", rolling(before, b));
+    return o;
+}
+
+static json_t *cpu_section(const struct telemetry *t, const struct sample *a,
+                           const struct sample *b)
+{
+    static const char *const names[] = {"interp", "tier1", "tier2"};
+    json_t *o = json_object(), *share = json_object();
+    uint64_t insns = b->stats.insns - a->stats.insns;
+    uint64_t ns = b->host_ns - a->host_ns;
+    put(o, "engine", json_string(t->engine));
+    put_count(o, "ticks", b->stats.ticks - a->stats.ticks);
+    put_count(o, "insns", insns);
+    put(o, "guest_s",
+        json_real((double)(b->stats.ticks - a->stats.ticks) / 1e6 /
+                  t->cpu_mhz));
+    put(o, "host_s", json_real((double)ns / 1e9));
+    put(o, "mips", json_real(ns ? (double)insns * 1e3 / (double)ns : 0.0));
+    for (unsigned n = 0; n < 3; n++) {
+        uint64_t part = b->stats.tier_insns[n] - a->stats.tier_insns[n];
+        json_t *tier = json_object();
+        put_count(tier, "insns", part);
+        put(tier, "share", json_real(rate(part, insns)));
+        put(share, names[n], tier);
+    }
+    put(o, "tiers", share);
+    return o;
+}
+
+static json_t *mmu_section(const struct machine_stats *a,
+                           const struct machine_stats *b)
+{
+    json_t *o = json_object();
+    put_count(o, "translate_slow_calls",
+              b->translate_slow_calls - a->translate_slow_calls);
+    put_count(o, "guest_mem_ops",
+              b->jit.memory_accesses - a->jit.memory_accesses);
+    put_count(o, "walks", b->walks - a->walks);
+    put_count(o, "l2_hits", b->l2_hits - a->l2_hits);
+    put_count(o, "large_hits", b->large_hits - a->large_hits);
+    put_count(o, "table_drops", b->table_drops - a->table_drops);
+    return o;
+}
+
+static json_t *io_section(const struct machine_stats *a,
+                          const struct machine_stats *b)
+{
+    json_t *o = json_object();
+    put_count(o, "mmio_reads", b->mmio_reads - a->mmio_reads);
+    put_count(o, "mmio_writes", b->mmio_writes - a->mmio_writes);
+    put_count(o, "port_reads", b->port_reads - a->port_reads);
+    put_count(o, "port_writes", b->port_writes - a->port_writes);
+    put_count(o, "dma_read_bytes", b->dma_read_bytes - a->dma_read_bytes);
+    put_count(o, "dma_write_bytes", b->dma_write_bytes - a->dma_write_bytes);
+    return o;
+}
+
+static json_t *memory_section(const struct machine_stats *b)
+{
+    json_t *o = json_object();
+    put_count(o, "ram_bytes", b->ram_bytes);
+    put_count(o, "ram_touched_bytes", b->ram_touched_bytes);
+    return o;
+}
+
+static json_t *window(const struct telemetry *t, const struct sample *a,
+                      const struct sample *b)
+{
+    json_t *o = json_object();
+    const struct sample *first = &t->samples[0];
+    put_ms(o, "host_ms", b->host_ns - first->host_ns);
+    put(o, "guest_ms",
+        json_real((double)(b->stats.ticks - first->stats.ticks) / 1e3 /
+                  t->cpu_mhz));
+    put(o, "jit", rolling(a, b));
+    put(o, "cpu", cpu_section(t, a, b));
+    put(o, "mmu", mmu_section(&a->stats, &b->stats));
+    return o;
+}
+
+static json_t *whole(const struct telemetry *t)
+{
+    const struct sample *a = &t->samples[0], *b = &t->samples[t->count - 1];
+    json_t *o = json_object(), *series = json_array();
+    put(o, "jit", jit_section(t, a, b));
+    put(o, "cpu", cpu_section(t, a, b));
+    put(o, "mmu", mmu_section(&a->stats, &b->stats));
+    put(o, "memory", memory_section(&b->stats));
+    put(o, "io", io_section(&a->stats, &b->stats));
+    for (size_t n = 1; n < t->count; n++)
+        (void)json_array_append_new(series, window(t, &t->samples[n - 1],
+                                                   &t->samples[n]));
+    put(o, "series", series);
+    return o;
+}
+
+bool telemetry_write(const struct telemetry *t, const char *path,
+                     struct error *err)
+{
+    char fresh[4096];
+    if (t->count == 0)
+        return error_set(err, ERR_USAGE, "%s: nothing was measured", path);
+    if ((size_t)snprintf(fresh, sizeof fresh, "%s.new", path) >= sizeof fresh)
+        return error_set(err, ERR_USAGE, "%s: the name is too long", path);
+    json_t *o = whole(t);
+    FILE *file = fopen(fresh, "w");
+    bool ok = o && file &&
+              json_dumpf(o, file, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 &&
+              fputc('\n', file) != EOF;
+    if (file && fclose(file) != 0)
+        ok = false;
+    json_decref(o);
+    if (ok && rename(fresh, path) == 0)
+        return true;
+    error_set(err, ERR_IO, "%s: cannot write: %s", path, strerror(errno));
+    (void)unlink(fresh);
+    return false;
+}
