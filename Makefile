@@ -118,7 +118,7 @@ $(BUILD)/guests/%.bin: $(BUILD)/guests/%.o tests/guests/image.ld
 	    -o $@ $<
 # Benchmark kernels, in 32 and 64 bits each.
 KERNELS = $(foreach k,$(basename $(notdir $(wildcard bench/guests/*.S))),\
-            $(BUILD)/bench/$(k)32.bin $(BUILD)/bench/$(k)64.bin)
+            $(BUILD)/bench/$(k)-32.bin $(BUILD)/bench/$(k)-64.bin)
 define kernel
 	@mkdir -p $(@D)
 	$(say) AS $<
@@ -126,9 +126,9 @@ define kernel
 	$(Q)ld -m elf_x86_64 -n -T tests/guests/image.ld --oformat binary \
 	    -o $@ $(@:.bin=.o)
 endef
-$(BUILD)/bench/%32.bin: bench/guests/%.S tests/guests/image.ld
+$(BUILD)/bench/%-32.bin: bench/guests/%.S tests/guests/image.ld
 	$(call kernel,32)
-$(BUILD)/bench/%64.bin: bench/guests/%.S tests/guests/image.ld
+$(BUILD)/bench/%-64.bin: bench/guests/%.S tests/guests/image.ld
 	$(call kernel,64)
 # A program for the Linux guests, at an address of its own.
 GUEST_PROGRAM = $(CC) -Wall -Wextra -Werror -O1 -g -ffreestanding -nostdlib \
