@@ -43,7 +43,8 @@ ORACLE      = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/oracle.c))
 KVM_ORACLE  = $(if $(KVM_SRC),$(BUILD)/tests/kvm_oracle)
 FUZZERS     = $(patsubst tests/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 # disk_* are disk images, elf_* multiboot kernels, the rest BIOS images.
-GUESTS = $(patsubst tests/guests/%.S,$(BUILD)/guests/%.bin,$(GUEST_SRC))
+GUESTS = $(patsubst tests/guests/%.S,$(BUILD)/guests/%.bin,$(GUEST_SRC)) \
+         $(BUILD)/guests/corrupt-amd64 $(BUILD)/guests/corrupt-i386
 
 ifeq ($(V),1)
 Q =
@@ -117,7 +118,7 @@ $(BUILD)/guests/%.bin: $(BUILD)/guests/%.o tests/guests/image.ld
 	    -o $@ $<
 # Benchmark kernels, in 32 and 64 bits each.
 KERNELS = $(foreach k,$(basename $(notdir $(wildcard bench/guests/*.S))),\
-            $(BUILD)/bench/$(k)32.bin $(BUILD)/bench/$(k)64.bin)
+            $(BUILD)/bench/$(k)-32.bin $(BUILD)/bench/$(k)-64.bin)
 define kernel
 	@mkdir -p $(@D)
 	$(say) AS $<
@@ -125,10 +126,21 @@ define kernel
 	$(Q)ld -m elf_x86_64 -n -T tests/guests/image.ld --oformat binary \
 	    -o $@ $(@:.bin=.o)
 endef
-$(BUILD)/bench/%32.bin: bench/guests/%.S tests/guests/image.ld
+$(BUILD)/bench/%-32.bin: bench/guests/%.S tests/guests/image.ld
 	$(call kernel,32)
-$(BUILD)/bench/%64.bin: bench/guests/%.S tests/guests/image.ld
+$(BUILD)/bench/%-64.bin: bench/guests/%.S tests/guests/image.ld
 	$(call kernel,64)
+# A program for the Linux guests, at an address of its own.
+GUEST_PROGRAM = $(CC) -Wall -Wextra -Werror -O1 -g -ffreestanding -nostdlib \
+    -static -fno-pie -no-pie -fno-stack-protector -fcf-protection=none \
+    -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns \
+    -Wl,-Ttext-segment=0x31000000,--build-id=none,-z,noexecstack
+$(BUILD)/guests/corrupt-amd64: PROGRAM_FLAGS = -m64
+$(BUILD)/guests/corrupt-i386: PROGRAM_FLAGS = -m32
+$(BUILD)/guests/corrupt-%: tests/guests/corrupt.c
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(GUEST_PROGRAM) $(PROGRAM_FLAGS) -o $@ $<
 .PHONY: guests kernels
 kernels: $(KERNELS)
 guests: $(GUESTS) ## assemble the guests of tests/guests
@@ -176,7 +188,7 @@ check-imports: $(CORE_LIB) ## no clock, random source or socket in the machine
 test: ## set up, build and run everything; the last line counts
 	@scripts/setup.sh build test
 	@$(MAKE) --no-print-directory test-run
-test-run: $(BUILD)/relive $(PLANT) $(TESTS) $(ORACLE) $(GUESTS) $(FUZZERS)
+test-run: $(BUILD)/relive $(PLANT) $(TESTS) $(ORACLE) $(GUESTS) $(KERNELS) $(FUZZERS)
 	@scripts/guests.sh $(BUILD)/guests || \
 	    echo 'tests of guests that could not be fetched are skipped'
 	@RELIVE=$(abspath $(BUILD)/relive) GUESTS=$(abspath $(BUILD)/guests) \
@@ -188,7 +200,7 @@ test-run: $(BUILD)/relive $(PLANT) $(TESTS) $(ORACLE) $(GUESTS) $(FUZZERS)
 unit: $(UNIT_TESTS) ## the unit tests alone
 	@scripts/run-tests.sh $(BUILD)/logs $(UNIT_TESTS)
 # Options of the program that must change nothing a guest sees.
-stress: $(BUILD)/relive $(PLANT) $(GUEST_TESTS) $(GUESTS) ## repeat the guest tests
+stress: $(BUILD)/relive $(PLANT) $(GUEST_TESTS) $(GUESTS) $(KERNELS) ## repeat the guest tests
 	@scripts/stress.sh $(BUILD) $(GUEST_TESTS)
 asan: ## ASan and UBSan build in build-asan, and its unit tests
 	@$(MAKE) --no-print-directory BUILD=build-asan OPT='-O1' \
@@ -206,14 +218,26 @@ clang: ## a clang build in build-clang, and its unit tests
 .PHONY: lua-api
 lua-api: $(BUILD)/relive ## renew analysis/lua-api, the scripts' reference
 	@$< help lua >analysis/lua-api
-.PHONY: demo demo-run bench install uninstall clean help
+.PHONY: demo demo-run bench bench-peers dashboard install uninstall clean help
 demo: ## record and replay a Linux boot; works as the first command typed
 	@scripts/setup.sh build demo
 	@$(MAKE) --no-print-directory demo-run
 demo-run: $(BUILD)/relive $(GUESTS)
 	@scripts/demo.sh $(BUILD)
-bench: $(BUILD)/relive $(GUESTS) ## speed and log sizes, beside QEMU and Bochs
-	@bench/run.sh $(BUILD)
+# Results go to bench/history.json. QUICK=1: a few minutes, not an hour.
+bench: ## speed, memory and log sizes on every engine (QUICK=1: briefly)
+	@scripts/setup.sh build bench
+	@$(MAKE) --no-print-directory $(BUILD)/relive kernels
+	@bench/run.sh $(if $(QUICK),--quick) --build $(BUILD)
+bench-peers: ## the same, with QEMU and Bochs beside relive
+	@scripts/setup.sh build bench peers
+	@$(MAKE) --no-print-directory $(BUILD)/relive kernels
+	@bench/run.sh $(if $(QUICK),--quick) --peers --build $(BUILD)
+dashboard: ## trends of bench/history.json: build/bench/dashboard.html
+	@mkdir -p $(BUILD)/bench
+	@lua5.4 bench/dashboard/build.lua bench/history.json \
+	    $(BUILD)/bench/dashboard.html \
+	    $(if $(COMMITS),--commits $(COMMITS))
 install: $(BUILD)/relive ## to PREFIX (/usr/local)
 	install -D -m 755 $(BUILD)/relive $(DESTDIR)$(PREFIX)/bin/relive
 	install -D -m 644 src/cli/relive.1 \

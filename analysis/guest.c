@@ -1,4 +1,5 @@
 #include "analysis/guest_internal.h"
+#include "analysis/pdb.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@ struct guest {
     char *pdb;                         /* owned; NULL: none */
 };
 
-static const struct guest_reader *const readers[] = {&guest_linux};
+static const struct guest_reader *const readers[] = {&guest_windows,
+                                              &guest_linux};
 enum { READERS = sizeof readers / sizeof readers[0] };
 
 struct guest *guest_new(void)
@@ -35,10 +37,25 @@ void guest_free(struct guest *g)
     free(g);
 }
 
+bool guest_set_pdb(struct guest *g, const char *path, struct error *err)
+{
+    struct pdb *pdb = pdb_open_file(path, err);
+    if (!pdb)
+        return false;
+    pdb_close(pdb);
+    char *copy = strdup(path);
+    if (!copy)
+        return error_set(err, ERR_NOMEM, "%s: out of memory", path);
+    forget(g);
+    free(g->pdb);
+    g->pdb = copy;
+    return true;
+}
+
 enum guest_os guest_look(struct guest *g, const struct guest_memory *memory)
 {
     g->memory = *memory;
-    if (g->reader && g->reader->keep(g->state, &g->memory))
+    if (g->reader && g->reader->keep(g->state, &g->memory, g->pdb))
         return g->reader->os;
     forget(g);
     for (unsigned i = 0; i < READERS; i++) {

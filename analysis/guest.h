@@ -48,6 +48,10 @@ struct guest;
 struct guest *guest_new(void);      /* NULL: no memory */
 void guest_free(struct guest *g);   /* takes NULL */
 
+/* A PDB of the Windows kernel: its structures replace the built-in layouts, and
+ * its symbols are used where that kernel is. Before guest_look(). */
+bool guest_set_pdb(struct guest *g, const char *path, struct error *err);
+
 /* Recognise the guest as it is now; the memory is copied (its context stays
  * borrowed). What was found before is kept as long as it is there, so that only
  * the first look is slow. GUEST_UNKNOWN is no error: firmware, a boot loader,

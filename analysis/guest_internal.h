@@ -11,7 +11,7 @@ struct guest_reader {
     /* The state of a system that is there; NULL: it is not. */
     void *(*find)(const struct guest_memory *m, const char *pdb);
     /* Is it still there? */
-    bool (*keep)(void *state, const struct guest_memory *m);
+    bool (*keep)(void *state, const struct guest_memory *m, const char *pdb);
     void (*drop)(void *state);
     const char *(*version)(const void *state);
     uint64_t (*kernel_root)(const void *state);
@@ -29,6 +29,6 @@ struct guest_reader {
                          unsigned number, char *name, size_t bytes);
 };
 
-extern const struct guest_reader guest_linux;
+extern const struct guest_reader guest_linux, guest_windows;
 
 #endif

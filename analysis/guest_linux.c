@@ -42,9 +42,10 @@ static void *find(const struct guest_memory *m, const char *pdb)
     return l;
 }
 
-static bool keep(void *state, const struct guest_memory *m)
+static bool keep(void *state, const struct guest_memory *m, const char *pdb)
 {
     struct linux_guest *l = state;
+    (void)pdb;
     bool own_root = l->root != l->kallsyms.root;
     if (!kallsyms_is_there(m, &l->kallsyms))
         return false;

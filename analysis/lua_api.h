@@ -102,6 +102,8 @@ struct lua_host {
     const char *(*stop)(void *context);
     bool (*write_png)(void *context, struct machine *m, const char *path,
                       struct error *err);
+    uint64_t (*now_ns)(void *context); /* a monotonic clock */
+    const struct machine_engine *engine; /* borrowed; of all machines */
     bool allows_files; /* scripts may name files to read and write */
     bool wants_json;   /* --json: scripts print JSON where they can */
 };

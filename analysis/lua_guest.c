@@ -197,6 +197,18 @@ static int guest_syscall(lua_State *L)
     return 1;
 }
 
+static int guest_pdb(lua_State *L)
+{
+    struct error err;
+    const char *path = luaL_checkstring(L, 1);
+    lua_check_files(L, path);
+    struct looking *k = looking_of(L, lua_main_session(L));
+    k->has_looked = false;
+    if (!guest_set_pdb(k->guest, path, &err))
+        return lua_raise(L, &err);
+    return 0;
+}
+
 static const struct lua_api_entry entries[] = {
     {.name = "os",
      .function = guest_os_,
@@ -232,6 +244,11 @@ static const struct lua_api_entry entries[] = {
      .function = guest_root,
      .signature = "guest.root([place]) -> integer or nil",
      .doc = "Page tables (a value of CR3) that map the whole kernel."},
+    {.name = "pdb",
+     .function = guest_pdb,
+     .signature = "guest.pdb(file)",
+     .doc = "Use a PDB of the Windows kernel: its structures replace the "
+            "built-in layouts."},
     {0},
 };
 

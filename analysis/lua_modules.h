@@ -12,9 +12,18 @@ extern const struct lua_api_module lua_module_session; /* lua_session.c */
 extern const struct lua_api_module lua_module_log;     /* lua_log.c */
 extern const struct lua_api_module lua_module_marks;   /* lua_marks.c */
 extern const struct lua_api_module lua_module_view;    /* lua_view.c */
+extern const struct lua_api_module lua_module_unwind,
+    lua_module_hotspots; /* lua_unwind.c */
 extern const struct lua_api_module lua_module_symbols; /* lua_symbols.c */
 extern const struct lua_api_module lua_module_registers, lua_module_memory,
     lua_module_screen; /* lua_machine.c */
+extern const struct lua_api_module lua_module_stats, lua_module_sample,
+    lua_module_jit; /* lua_stats.c, lua_profile.c */
+
+extern const struct lua_api_module lua_module_session_scan, lua_module_scan,
+    lua_module_calls; /* lua_scan.c */
+extern const struct lua_api_module lua_module_session_trace, lua_module_trace,
+    lua_module_rows; /* lua_trace.c */
 
 /* ---- lua_machine.c --------------------------------------------------------
  */
@@ -29,6 +38,19 @@ void lua_push_memory(lua_State *L, struct lua_session *ls,
                      uint64_t root);
 void lua_push_screen(lua_State *L, struct lua_session *ls,
                      struct machine_place place);
+
+/* ---- lua_view.c -----------------------------------------------------------
+ */
+
+/* Return addresses on the stack of a machine, linear, with the stack's address
+ * behind each; the first is the current instruction. Exact: a direct call
+ * counts only when it leads to at most 64 KiB before the frame inside it, which
+ * drops most stale words, and frames behind a tail call too. */
+struct lua_frame {
+    uint64_t pc, sp;
+};
+unsigned lua_backtrace(struct machine *m, struct lua_frame *frames,
+                       unsigned most, bool is_exact);
 
 /* ---- lua_show.c -----------------------------------------------------------
  */

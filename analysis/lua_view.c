@@ -285,47 +285,75 @@ static int view_stack(lua_State *L)
     return 1;
 }
 
-/* Does a CALL end at this linear address? Its lengths are 2 to 7. */
-static bool is_behind_call(struct machine *m, uint64_t address)
+enum { CALL_BYTES_MAX = 7, CALLED_BEFORE_MAX = 65536 };
+
+/* Does a CALL end at this linear address? The bytes of opcodes E8 and FF /2 are
+ * looked for before they are decoded, for most words are no code at all. Direct
+ * calls: *target is set, else 0. */
+static bool is_behind_call(struct machine *m, uint64_t address,
+                           uint64_t *target)
 {
-    for (unsigned back = 2; back <= 7; back++) {
+    uint8_t before[CALL_BYTES_MAX];
+    const struct cpu *c = machine_cpu(m);
+    *target = 0;
+    if (gdb_memory_read(m, false, address - sizeof before, before,
+                        sizeof before) < sizeof before)
+        return false;
+    for (unsigned back = 2; back <= CALL_BYTES_MAX; back++) {
         ZydisDisassembledInstruction insn;
         uint8_t bytes[INSN_BYTES];
         size_t n;
-        if (disassemble(m, address - back, &insn, bytes, &n) &&
-            insn.info.length == back &&
-            insn.info.mnemonic == ZYDIS_MNEMONIC_CALL)
-            return true;
+        const uint8_t *p = before + sizeof before - back;
+        bool may_be = p[0] == 0xe8 || (p[0] == 0xff && (p[1] >> 3 & 7) == 2) ||
+                      (back > 2 && p[1] == 0xff && (p[2] >> 3 & 7) == 2) ||
+                      p[0] == 0x66 || p[0] == 0x9a;
+        if (!may_be || !disassemble(m, address - back, &insn, bytes, &n) ||
+            insn.info.length != back ||
+            insn.info.mnemonic != ZYDIS_MNEMONIC_CALL)
+            continue;
+        if (insn.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+            insn.operands[0].imm.is_relative)
+            *target = (address + insn.operands[0].imm.value.u) & c->linear_mask;
+        return true;
     }
     return false;
 }
 
-static void add_frame(lua_State *L, lua_Integer n, uint64_t pc, uint64_t sp)
+unsigned lua_backtrace(struct machine *m, struct lua_frame *frames,
+                       unsigned most, bool is_exact)
 {
-    lua_createtable(L, 0, 2);
-    lua_set_u64(L, "pc", pc);
-    lua_set_u64(L, "sp", sp);
-    lua_rawseti(L, -2, n);
-}
-
-/* Return addresses on the stack: words behind a CALL. Without unwind tables a
- * stale one may be among them, and none is missed. */
-static int view_backtrace(lua_State *L)
-{
-    struct machine *m = lua_check_view(L, 1)->machine;
     const struct cpu *c = machine_cpu(m);
-    lua_Integer most = luaL_optinteger(L, 2, FRAMES_MAX), n = 1;
-    uint64_t at = stack_top(c), value;
-    luaL_argcheck(L, most >= 1 && most <= FRAMES_MAX, 2, "expected 1 to 64");
-    lua_newtable(L);
-    add_frame(L, n, gdb_linear_pc(m), at);
+    uint64_t at = stack_top(c), value, target;
+    unsigned n = 1;
+    frames[0] = (struct lua_frame){gdb_linear_pc(m), at};
     for (unsigned i = 0; i < SCANNED_WORDS && n < most; i++) {
         if (!stack_word(m, at, &value))
             break;
         uint64_t linear = (value + c->ea_base[SEG_CS]) & c->linear_mask;
         at += word_bytes(c);
-        if (value != 0 && is_behind_call(m, linear))
-            add_frame(L, ++n, linear, at);
+        if (value < CALL_BYTES_MAX || !is_behind_call(m, linear, &target))
+            continue;
+        if (is_exact && target &&
+            frames[n - 1].pc - target > CALLED_BEFORE_MAX)
+            continue;
+        frames[n++] = (struct lua_frame){linear, at};
+    }
+    return n;
+}
+
+static int view_backtrace(lua_State *L)
+{
+    struct lua_frame frames[FRAMES_MAX];
+    struct machine *m = lua_check_view(L, 1)->machine;
+    lua_Integer most = luaL_optinteger(L, 2, FRAMES_MAX);
+    luaL_argcheck(L, most >= 1 && most <= FRAMES_MAX, 2, "expected 1 to 64");
+    unsigned n = lua_backtrace(m, frames, (unsigned)most, lua_toboolean(L, 3));
+    lua_createtable(L, (int)n, 0);
+    for (unsigned i = 0; i < n; i++) {
+        lua_createtable(L, 0, 2);
+        lua_set_u64(L, "pc", frames[i].pc);
+        lua_set_u64(L, "sp", frames[i].sp);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;
 }
@@ -450,10 +478,12 @@ static const struct lua_api_entry entries[] = {
      .doc = "Words from the top of the stack, as {address, value}."},
     {.name = "backtrace",
      .function = view_backtrace,
-     .signature = "view:backtrace([frames=64]) -> array",
+     .signature = "view:backtrace([frames=64 [, exact]]) -> array",
      .doc = "The current instruction and the return addresses on the stack, as "
             "{pc, sp}: words that lie behind a CALL, so that stale ones may be "
-            "among them."},
+            "among them. exact: a direct CALL must lead close to the frame "
+            "inside it, which drops most stale ones, and true ones behind a "
+            "jump to another function."},
     {.name = "step",
      .function = view_step,
      .signature = "view:step() -> view",

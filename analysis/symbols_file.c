@@ -1,5 +1,6 @@
 /* `--symbols FILE@ADDRESS`: which reader a file is for. */
-#include "analysis/symbols.h"
+#include "analysis/pdb.h"
+#include "analysis/symbols_pe.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -103,9 +104,19 @@ bool symbols_add_file(struct symbols *s, const char *argument,
     struct symbol_table *t = NULL;
     if (count >= SELFMAG && memcmp(bytes, ELFMAG, SELFMAG) == 0)
         t = symbols_read_elf(module, path, bytes, count, has_base, base, err);
-    else
+    else if (count >= 2 && bytes[0] == 'M' && bytes[1] == 'Z')
+        t = symbols_read_pe(module, path, bytes, count, has_base, base, err);
+    else if (!pdb_is(bytes, count))
         error_set(err, ERR_INPUT,
-                  "%s: expected an ELF file, found another kind", path);
+                  "%s: expected an ELF, PE or PDB file, found another kind",
+                  path);
+    else if (!has_base)
+        error_set(err, ERR_USAGE,
+                  "--symbols: expected FILE@ADDRESS for the PDB %s, found no "
+                  "address",
+                  path);
+    else
+        t = pdb_symbols_of_file(module, path, base, err);
     free(bytes);
     return t && symbols_add(s, t, err);
 }

@@ -36,6 +36,16 @@ common_usage() {
 END
 }
 
+# write_metric FILE NAME UNIT BETTER VALUE...: as in stats.awk.
+write_metric() {
+    local file=$1 name=$2 unit=$3 better=$4
+    shift 4
+    printf '%s\n' "$@" | awk -v file="$file" -v name="$name" -v unit="$unit" \
+        -v better="$better" -f "$root/bench/stats.awk" -f <(echo '
+        { list[NR] = $1 }
+        END { write_metric(file, name, unit, better, list, NR) }')
+}
+
 # parse_options ARGUMENT...: sets build, only, engines, ... as above; calls
 # usage() for --help.
 # shellcheck disable=SC2034
@@ -141,14 +151,16 @@ run_config() {
 
 # measure CONFIG ROUND [NAME REPEATS]: runs the guest and appends a sample for
 # each workload that it reports. A guest that does not name what it runs is
-# given NAME. pause_us is how long a guest sleeps before the work.
+# given NAME; one that does not say when it begins is timed from its start.
+# pause_us is how long a guest sleeps before the work.
 measure() {
-    local pid line name=${3:-} repeats=${4:-} begun cpu_begun wall cpu sum own
+    local pid line name=${3:-} repeats=${4:-} begun cpu_begun=0 wall cpu sum own
     local own_cpu fd count=0 config=$1
-    rm -f "$work/stats.json"
+    rm -f "$work/stats.json" "$work/row"
+    begun=${EPOCHREALTIME/./}
     exec {fd}< <(run_config "$1" 2>"$work/err" </dev/null)
     pid=$!
-    while IFS= read -r -t 900 -u "$fd" line; do
+    while IFS= read -r -t 300 -u "$fd" line; do
         line=${line%$'\r'}
         case $line in
         '= '*) read -r _ name repeats <<<"$line" ;;
@@ -177,9 +189,11 @@ measure() {
         note "$config: no result; it said: $(tail -n 1 "$work/err")"
         return 1
     fi
-    # Where the guest has no clock, relive's tick is one: 1000 a microsecond.
+    # A guest that has no clock is given relive's tick: 1000 a microsecond; a
+    # boot, much of which is idle, its instructions.
     local ticks
-    ticks=$(sed -n 's/^\([0-9]*\) ticks,.*/\1/p' "$work/err" | tail -n 1)
+    ticks=$(sed -n "s/^\(.* \)*\([0-9]*\) ${counted:-ticks},.*/\2/p" \
+        "$work/err" | tail -n 1)
     awk -v ticks="${ticks:-0}" 'BEGIN { FS = OFS = "\t" }
         { if (!$7) $7 = ticks; print }' "$work/row" >>"$samples"
     rm -f "$work/row"

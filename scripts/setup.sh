@@ -2,7 +2,7 @@
 # Install the Debian 12 packages that relive needs.
 #
 #   scripts/setup.sh                  build, test and demo
-#   scripts/setup.sh GROUP...         some of: build test demo bench
+#   scripts/setup.sh GROUP...         some of: build test demo bench peers
 #
 # Only what is missing is installed; when nothing is, neither the network nor
 # any right beyond reading is used. Run as root, or with sudo installed.
@@ -13,11 +13,12 @@ build='gcc libc6-dev make binutils pkg-config libzydis-dev liblmdb-dev
        libzstd-dev zlib1g-dev libxxhash-dev libjansson-dev libpng-dev
        liblua5.4-dev libedit-dev libdw-dev seabios'
 # Unit tests, fuzzers (clang), gdb as a client, and the tools that assemble guests.
-test='libcmocka-dev clang gdb libclang-rt-14-dev cpio gzip xorriso mtools
-      grub-common grub-pc-bin qemu-utils bsdutils'
+test='libcmocka-dev clang lld gdb libclang-rt-14-dev cpio gzip xorriso mtools
+      grub-common grub-pc-bin qemu-utils bsdutils lua5.4'
 demo='cpio gzip'
-# Other emulators, measured beside relive.
-bench='qemu-system-x86 bochs bochs-term bsdutils seabios'
+# Benchmarks, their history and dashboard; and other emulators beside relive.
+bench='cpio gzip lua5.4'
+peers='qemu-system-x86 bochs bochs-term bsdutils seabios'
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -30,8 +31,8 @@ have() {
 wanted=
 for group; do
     case $group in
-    build | test | demo | bench) wanted="$wanted ${!group}" ;;
-    *) die "unknown group '$group': expected build, test, demo or bench" ;;
+    build | test | demo | bench | peers) wanted="$wanted ${!group}" ;;
+    *) die "unknown group '$group': expected build, test, demo, bench, peers" ;;
     esac
 done
 command -v dpkg-query >/dev/null ||

@@ -233,6 +233,49 @@ static void events_and_digests_are_those_of_the_store(void **state)
     close_lab(&lab);
 }
 
+/* Totals are the sums of the windows and what the ends of the part say. */
+static void runs_add_up(void **state)
+{
+    struct lab lab;
+    open_lab(&lab, *state, false, 0);
+    expect_ok(
+        &lab,
+        "a, b = 1000, session.length "
+        "r = stats.run{from=a, to=b, every=3000000} "
+        "assert(r.ticks == b - a and r.from == a and r.to == b) "
+        "assert(r.insns == session:at(b).insns - session:at(a).insns, 'insns') "
+        "t, n, w = 0, 0, 0 for i, s in ipairs(r.series) do "
+        "  t = t + s.ticks n = n + s.insns w = w + s.port_writes "
+        "  assert(s.tick == math.min(a + i * 3000000, b)) end "
+        "assert(t == r.ticks and n == r.insns and w == r.port_writes) "
+        "assert(r.tier_insns[0] + r.tier_insns[1] + r.tier_insns[2] == n, 'tiers') "
+        "assert(#r.blocks == r.jit.blocks_compiled, 'blocks') "
+        "sum = 0 for _, k in ipairs(r.blocks) do sum = sum + k.host_bytes "
+        "  assert(k.tick >= a and k.tick <= b and k.tier == 1) end "
+        "assert(sum <= r.jit.code_bytes or r.jit.flushes > 0) "
+        /* an EOI for each of 20 timers; the exit is the recording's end */
+        "e = stats.run{from=session:tick('0s') + 200} "
+        "assert(e.port_writes == 20, e.port_writes)");
+    close_lab(&lab);
+}
+
+static void profiles_are_where_the_machine_is(void **state)
+{
+    struct lab lab;
+    open_lab(&lab, *state, false, 0);
+    expect_ok(&lab,
+              "p = stats.profile{samples=40, stacks=true} t = 0 "
+              "for i, s in ipairs(p) do t = t + s.ticks "
+              "  local v = session:at(s.tick) "
+              "  assert(v.regs.pc == s.pc and v.halted == s.halted) "
+              "  assert(s.stack[1] == s.pc and v.regs.cpl == s.cpl) end "
+              "assert(t == session.length and #p == 40) "
+              "assert(#stats.profile{from=5, to=5} == 0)");
+    expect_error(&lab, "stats.profile{samples=0}", "samples: expected");
+    expect_error(&lab, "stats.profile{from=9, to=5}", "in order");
+    close_lab(&lab);
+}
+
 /* ---- the sandbox ----------------------------------------------------------
  */
 
@@ -503,6 +546,8 @@ int main(void)
         cmocka_unit_test(first_seen_is_the_tick_of_the_store),
         cmocka_unit_test(instructions_and_stack),
         cmocka_unit_test(events_and_digests_are_those_of_the_store),
+        cmocka_unit_test(runs_add_up),
+        cmocka_unit_test(profiles_are_where_the_machine_is),
         cmocka_unit_test(scripts_get_no_way_out),
         cmocka_unit_test(runaway_scripts_stop),
         cmocka_unit_test(memory_bombs_fail),

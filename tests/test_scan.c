@@ -1,5 +1,7 @@
 /* Searching in time against single steps and stored traces, on both engines,
  * forwards and backwards, with many parts and with hardly any room. */
+#include "analysis/calls.h"
+#include "analysis/origin.h"
 #include "analysis/scan.h"
 #include "analysis/trace_make.h"
 #include "analysis/trace_read.h"
@@ -248,6 +250,119 @@ static void devices_and_events_are_the_guests(void **state)
     }
 }
 
+/* The guest calls WORK once a round; steps say when, and when it came back. */
+static void calls_are_those_stepped_over(void **state)
+{
+    struct travelsession *s = *state;
+    struct error err = {0};
+    struct calls calls;
+    unsigned n = 0;
+    travelsession_open(s, false, true);
+    travelsession_walk(s, NULL, NULL);
+    struct calls_query q = calls_query_all();
+    assert_int_equal(calls_gather(s->travel, &q, &calls, &err), TRAVEL_THERE);
+    for (unsigned i = 0; i + 1 < s->count; i++) {
+        const struct travelplace *p = &s->places[i];
+        if (!p->is_begun || p->code[0] != 0xe8)
+            continue;
+        assert_true(n < calls.count);
+        const struct call *c = &calls.at[n++];
+        assert_int_equal(c->tick, p->place.tick);
+        assert_int_equal(c->rip, p->rip);
+        assert_int_equal(c->entry, TRAVELGUEST_WORK);
+        assert_int_equal(c->back, TRAVELGUEST_HLT);
+        assert_int_equal(c->parent, CALL_NO_PARENT);
+        while (s->places[i].rip != TRAVELGUEST_HLT)
+            i++;
+        assert_true(c->has_returned);
+        assert_int_equal(c->end, s->places[i].place.tick);
+        assert_int_equal(c->result, (uint32_t)s->places[i].regs[REG_RAX]);
+    }
+    assert_int_equal(n, calls.count);
+    assert_int_equal(n, TRAVELGUEST_ROUNDS);
+    uint64_t fifth = calls.at[4].tick;
+    calls_fini(&calls);
+    q.limit = 3;
+    assert_int_equal(calls_gather(s->travel, &q, &calls, &err), TRAVEL_THERE);
+    assert_int_equal(calls.count, 3);
+    assert_true(calls.is_cut);
+    calls_fini(&calls);
+    q.limit = 0;
+    q.from = fifth;
+    q.to = fifth + 1;
+    assert_int_equal(calls_gather(s->travel, &q, &calls, &err), TRAVEL_THERE);
+    assert_int_equal(calls.count, 1);
+    assert_false(calls.at[0].has_returned);
+    calls_fini(&calls);
+}
+
+static unsigned origin(struct travelsession *s, uint64_t vaddr, unsigned bytes,
+                       uint64_t tick, struct origin_step *steps)
+{
+    struct error err = {0};
+    unsigned count;
+    if (origin_find(s->travel, vaddr, bytes, tick, steps, 20, &count, &err) !=
+        TRAVEL_THERE)
+        fail_msg("%s", err.text);
+    return count;
+}
+
+/* COUNT is incremented, loaded into EAX and stored to COPY; TICKS and COUNT are
+ * copied to TARGET by the repeated MOVSB. */
+static void values_are_followed_through_copies(void **state)
+{
+    struct travelsession *s = *state;
+    struct origin_step steps[20];
+    struct error err = {0};
+    unsigned count;
+    travelsession_open(s, false, true);
+    travelsession_walk(s, NULL, NULL);
+    uint64_t tick = s->places[s->count - 1].place.tick;
+    assert_int_equal(origin(s, TRAVELGUEST_COPY, 2, tick, steps), 3);
+    assert_int_equal(steps[0].kind, ORIGIN_COPIED);
+    assert_int_equal(steps[0].rip, TRAVELGUEST_STORE);
+    assert_int_equal(steps[0].value, TRAVELGUEST_ROUNDS);
+    assert_string_equal(steps[1].name, "rax");
+    assert_int_equal(steps[1].kind, ORIGIN_COPIED);
+    assert_int_equal(steps[1].rip, TRAVELGUEST_STORE - 4);
+    assert_int_equal(steps[2].kind, ORIGIN_COMPUTED);
+    assert_int_equal(steps[2].rip, TRAVELGUEST_WORK);
+    assert_string_equal(steps[2].text, "inc [0x0502]");
+    /* Places are in front of those instructions, each before the other. */
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned k = 0;
+        while (machine_place_compare(s->places[k].place, steps[i].place) != 0)
+            assert_true(++k < s->count);
+        assert_int_equal(s->places[k].rip, steps[i].rip);
+        if (i)
+            assert_true(machine_place_compare(steps[i].place,
+                                              steps[i - 1].place) < 0);
+    }
+    assert_int_equal(origin(s, TRAVELGUEST_TARGET + 2, 1, tick, steps), 2);
+    assert_int_equal(steps[0].kind, ORIGIN_COPIED);
+    assert_int_equal(steps[0].rip, TRAVELGUEST_REP);
+    assert_int_equal(steps[1].rip, TRAVELGUEST_WORK);
+    assert_int_equal(origin(s, 0x20, 2, tick, steps), 1);
+    assert_int_equal(steps[0].kind, ORIGIN_CONSTANT);
+    assert_int_equal(origin(s, 0x20000, 4, tick, steps), 1);
+    assert_int_equal(steps[0].kind, ORIGIN_START);
+    /* What PUSH AX saved comes from the main program's AX. */
+    unsigned pushed = s->count;
+    while (s->places[--pushed].rip != TRAVELGUEST_TIMER_INC)
+        ;
+    uint64_t sp = (uint16_t)s->places[pushed].regs[REG_RSP];
+    unsigned n = origin(s, sp, 2, s->places[pushed].place.tick, steps);
+    assert_true(n >= 2);
+    assert_int_equal(steps[0].rip, TRAVELGUEST_TIMER);
+    assert_string_equal(steps[1].name, "rax");
+    assert_int_equal(steps[0].value,
+                     (uint16_t)s->places[pushed].regs[REG_RAX]);
+    assert_int_equal(origin_find(s->travel, 0xfff, 4, tick, steps, 20, &count,
+                                 &err),
+                     TRAVEL_FAILED);
+    assert_non_null(strstr(err.text, "in one page"));
+}
+
 static bool stop_now(void *context)
 {
     return ++*(unsigned *)context == 2;
@@ -289,6 +404,8 @@ int main(void)
         SCAN_TEST(accesses_are_those_of_a_trace),
         SCAN_TEST(stores_into_memory_are_the_writes),
         SCAN_TEST(devices_and_events_are_the_guests),
+        SCAN_TEST(calls_are_those_stepped_over),
+        SCAN_TEST(values_are_followed_through_copies),
         SCAN_TEST(a_search_can_be_interrupted_and_goes_on),
     };
     return cmocka_run_group_tests_name("scan", tests, NULL, NULL);

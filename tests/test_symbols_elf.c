@@ -273,7 +273,7 @@ static void bad_arguments_are_refused(void **state)
         const char *argument, *sentence;
     } rows[] = {
         {"/nonexistent/x", "/nonexistent/x: cannot be read"},
-        {"/etc/passwd", "expected an ELF"},
+        {"/etc/passwd", "expected an ELF, PE or PDB file"},
         {"/etc/passwd@x12", "expected FILE or FILE@ADDRESS"},
         {"/etc/passwd@0x12z", "expected FILE or FILE@ADDRESS"},
         {"@0x12", "expected the name of a file"},

@@ -8,7 +8,7 @@
  * The line "<" leaves PAUSE_NS before the work, ">" just after it, so whoever
  * reads the output can take the time; the pause gives an emulator that collects
  * output the time to pass it on. The last line has the program's own clock.
- * Without arguments it lists the workloads. */
+ * Without arguments it lists the workloads. benchprog touch MIB uses memory. */
 #include "works.h"
 
 #include <stdio.h>
@@ -93,10 +93,27 @@ static void run(const struct work *w, unsigned repeats)
     (void)tcdrain(STDOUT_FILENO);
 }
 
+/* Writes to every page of so many MiB, says so, and keeps them. */
+static void touch(const char *mib)
+{
+    size_t bytes = (size_t)strtoul(mib, NULL, 10) << 20;
+    char *memory = malloc(bytes);
+    must(memory != NULL, "memory");
+    for (size_t at = 0; at < bytes; at += 4096)
+        memory[at] = (char)(at >> 12 | 1);
+    (void)printf("# %s MiB touched, byte %d\n", mib, memory[bytes / 2]);
+    (void)fflush(stdout);
+    (void)tcdrain(STDOUT_FILENO);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "exec") == 0)
         return 7; /* what the workload forkexec starts */
+    if (argc == 3 && strcmp(argv[1], "touch") == 0) {
+        touch(argv[2]);
+        return 0;
+    }
     if (argc < 2) {
         for (const struct work *w = works; w->name; w++)
             (void)printf("%-10s %8u  %s\n", w->name, w->repeats, w->what);

@@ -114,6 +114,12 @@ static const char *stop(void *context)
     return NULL;
 }
 
+static uint64_t now_ns(void *context)
+{
+    (void)context;
+    return clock_monotonic_ns();
+}
+
 static bool poll_stop(void *context)
 {
     return stop(context) != NULL;
@@ -182,6 +188,8 @@ static bool begin(struct query *q, const struct cli_options *o,
                                 .close = close_session,
                                 .stop = stop,
                                 .write_png = write_png,
+                                .now_ns = now_ns,
+                                .engine = &o->engine,
                                 .allows_files = o->allows_files,
                                 .wants_json = o->json};
     if (o->code && o->script)
