@@ -19,7 +19,8 @@ struct plan {
     struct jit_options jit;
     unsigned tlb, blocks[2]; /* stress limits; 0: none */
     unsigned other_host;     /* bits: pretend that host flags are no use for
-                                logic, shifts, multiplies, bit tests */
+                                logic, shifts, multiplies, bit tests; that it
+                                moves bytes otherwise */
     unsigned slice_shape;
     unsigned budget; /* ticks */
 };
@@ -165,7 +166,7 @@ static struct plan make_plan(struct oracle_random *r)
     if (oracle_below(r, 8) == 0)
         p.tlb = 1;
     if (oracle_below(r, 5) == 0)
-        p.other_host = oracle_below(r, 16);
+        p.other_host = oracle_below(r, 32);
     for (unsigned n = 0; n < 2; n++)
         if (oracle_below(r, 6) == 0)
             p.blocks[n] = 1 + oracle_below(r, 4);
@@ -192,6 +193,7 @@ static bool pair_start(struct pair *p, struct error *err)
     j->host.shifts &= !(p->plan.other_host & 2);
     j->host.multiplies &= !(p->plan.other_host & 4);
     j->host.bit_tests &= !(p->plan.other_host & 8);
+    j->host.short_moves ^= (p->plan.other_host & 16) != 0;
     return true;
 }
 

@@ -187,9 +187,7 @@ void lower_segment(struct lower *l)
             rm_abs(&c->ea_base[i->seg]), 8, 0);
 }
 
-/* From the first byte's address in H_SCRATCH_B to its TLB entry, from the last
- * one's in H_SCRATCH_C to its page. */
-static void emit_index(struct lower *l)
+void lower_tlb_entry(struct lower *l)
 {
     struct emit *e = l->e;
     /* 32-byte entries: (vaddr >> 12 & 1023) << 5. */
@@ -211,7 +209,7 @@ void lower_translate(struct lower *l, unsigned bytes, bool write)
     else
         emit_op(e, 8, 0x8d, H_SCRATCH_C,
                 rm_base(H_SCRATCH_A, (int32_t)bytes - 1), 8, 0);
-    emit_index(l);
+    lower_tlb_entry(l);
     emit_op(e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
     lower_cold(l, emit_jump(e, 5));
     emit_op(e, 8, 0x03, H_SCRATCH_A,
@@ -238,7 +236,7 @@ static void look_up(struct lower *l, unsigned reg, int32_t low, int32_t high,
         emit_op(e, 8, 0x8d, H_SCRATCH_B, rm_base(h, low), 8, 0);
     else if (h != H_SCRATCH_B)
         emit_mov_rr(e, 8, H_SCRATCH_B, h);
-    emit_index(l);
+    lower_tlb_entry(l);
     emit_op(e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
     lower_cold(l, emit_jump(e, 5));
     emit_load(e, 8, H_SCRATCH_A,
@@ -524,7 +522,8 @@ static void lower_insn(struct lower *l)
 {
     static rule_fn *const rules[] = {lower_branch, lower_int,      lower_sse,
                                      lower_muldiv, lower_bits,     lower_exchange,
-                                     lower_system, lower_x87,      lower_high};
+                                     lower_system, lower_x87,      lower_high,
+                                     lower_string};
     if (l->i->cls != CLASS_NORMAL)
         lower_units_settle(l);
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
