@@ -121,6 +121,7 @@ static const char *engine_name(enum machine_engine_kind kind)
 {
     return kind == ENGINE_INTERP  ? "interp"
            : kind == ENGINE_TIER1 ? "tier1"
+           : kind == ENGINE_TIER2 ? "tier2"
                                   : "auto";
 }
 
