@@ -278,13 +278,12 @@ static void call(struct loops *g, unsigned target)
 /* What no trace holds: a handler, a fault, an event window. */
 static void gen_odd(struct loops *g)
 {
-    static const char *const bytes[] = {
-        "\x0f\xa2",         /* CPUID */
-        "\xd9\xe8\xdd\xd8", /* FLD1; FSTP ST0 */
-        "\x0f\x28\xc1",     /* MOVAPS */
-        "\xfc",             /* CLD */
-        "\x9c\x58",         /* PUSHF; POP rAX */
-        "\x0f\x31"};        /* RDTSC */
+    static const char *const bytes[] = {"\x0f\xa2",         /* CPUID */
+                                        "\xd9\xe8\xdd\xd8", /* FLD1; FSTP ST0 */
+                                        "\x0f\x28\xc1",     /* MOVAPS */
+                                        "\xfc",             /* CLD */
+                                        "\x9c\x58",         /* PUSHF; POP rAX */
+                                        "\x0f\x31"};        /* RDTSC */
     const char *b = bytes[below(g, 6)];
     memcpy(g->code + g->at, b, strlen(b));
     g->at += (unsigned)strlen(b);
@@ -326,8 +325,8 @@ static void gen_pointers(struct loops *g)
     const struct jp_scene *s = g->s;
     for (unsigned n = 0; n < 3; n++) {
         uint64_t page = s->data + (1 + below(g, 5)) * (uint64_t)PAGE_BYTES;
-        uint64_t at = one_in(g, 3) ? page - 8 * below(g, 40)
-                                   : page + below(g, 3000);
+        uint64_t at =
+            one_in(g, 3) ? page - 8 * below(g, 40) : page + below(g, 3000);
         if (one_in(g, 12))
             at = s->data + below(g, JP_DATA_WINDOW * PAGE_BYTES);
         if (one_in(g, 24))

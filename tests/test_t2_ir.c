@@ -10,10 +10,7 @@
 
 #include <cmocka.h>
 
-enum {
-    MOST = 64,
-    HEAD = 0x400100
-};
+enum { MOST = 64, HEAD = 0x400100 };
 
 struct scene {
     struct t2_ir ir;
@@ -44,9 +41,9 @@ static void decode(struct scene *s, const char *code, unsigned bytes,
     unsigned at = 0, n = 0;
     for (; at < bytes; n++) {
         struct t2_insn *i = &s->insns[n];
-        assert_int_equal(decode_insn((const uint8_t *)code + at, bytes - at,
-                                     MODE_64, &i->i),
-                         DECODE_OK);
+        assert_int_equal(
+            decode_insn((const uint8_t *)code + at, bytes - at, MODE_64, &i->i),
+            DECODE_OK);
         i->original = &i->i;
         i->rip = HEAD + at;
         at += i->i.len;
@@ -102,8 +99,7 @@ static void constants_are_folded(void **state)
 {
     struct scene *s = *state;
     /* mov eax, 5; lea ecx, [rax + 7]; imul edx, ecx, 3; not edx */
-    DECODE(s,
-           "\xb8\x05\x00\x00\x00\x8d\x48\x07\x6b\xd1\x03\xf7\xd2", false);
+    DECODE(s, "\xb8\x05\x00\x00\x00\x8d\x48\x07\x6b\xd1\x03\xf7\xd2", false);
     t2_fold(&s->ir);
     assert_int_equal(at_end(&s->ir, REG_RCX)->kind, T2_CONST);
     assert_int_equal(at_end(&s->ir, REG_RCX)->imm, 12);
@@ -266,8 +262,9 @@ static void values_do_not_share_places(void **state)
     struct scene *s = *state;
     struct t2_alloc a;
     assert_true(t2_alloc_init(&a));
-    DECODE(s, "\x03\x16\x48\x83\xc6\x04\x01\xd8\x11\xcb\x45\x01\xc8\x4d\x01\xe5"
-              "\x4d\x89\x3e\xff\xc9\x75\xe9",
+    DECODE(s,
+           "\x03\x16\x48\x83\xc6\x04\x01\xd8\x11\xcb\x45\x01\xc8\x4d\x01\xe5"
+           "\x4d\x89\x3e\xff\xc9\x75\xe9",
            true);
     all_passes(&s->ir);
     assert_true(t2_allocate(&a, &s->ir));
@@ -292,9 +289,9 @@ static void values_do_not_share_places(void **state)
 
 static void recipes_give_the_flags_of_the_instruction(void **state)
 {
-    static const uint64_t values[] = {0,    1,    0x7f,       0x80,
-                                      0xff, 0x10, 0x7fffffff, 0x80000000,
-                                      UINT64_MAX, 0x8000000000000000};
+    static const uint64_t values[] = {
+        0,    1,          0x7f,       0x80,       0xff,
+        0x10, 0x7fffffff, 0x80000000, UINT64_MAX, 0x8000000000000000};
     static struct cpu c;
     (void)state;
     for (unsigned n = 0; n < 100; n++) {

@@ -5,11 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum {
-    DEFAULT_THRESHOLD = 1000,
-    DEFAULT_INLINE = 50,
-    DEFAULT_UNROLL = 16
-};
+enum { DEFAULT_THRESHOLD = 1000, DEFAULT_INLINE = 50, DEFAULT_UNROLL = 16 };
 
 /* ---- code of heads ------------------------------------------------------- */
 
@@ -56,13 +52,12 @@ static void let_count(struct t2 *t, struct block_code *k, bool is_failure)
         k->tier2 = T2_BANNED;
         return;
     }
-    struct emit e = {.at = at,
-                     .end = at + T2_HEAT_BYTES,
-                     .to_exec = t->j->exec - t->j->rw};
+    struct emit e = {
+        .at = at, .end = at + T2_HEAT_BYTES, .to_exec = t->j->exec - t->j->rw};
     emit_op(&e, 4, 0x83, 5, rm_abs(&t->heat[k->heat]), 4, 1);
     emit_u8(&e, 1);
     emit_jump_to(&e, 8, k->refuse);
-    t->heat[k->heat] = 
+    t->heat[k->heat] =
         (int32_t)(t->j->options.tier2_threshold * (1u + k->attempts));
     k->tier2 = T2_COLD;
 }
@@ -231,8 +226,8 @@ void t2_dropped(struct t2 *t, struct block_code *k)
     for (uint32_t u = k->traces; u; u = t->uses[u].next) {
         struct t2_trace *trace = t->traces[t->uses[u].trace];
         if (trace)
-            t2_drop_trace(t, trace->id, trace->head_block == k ||
-                                            !trace->head_block->valid);
+            t2_drop_trace(t, trace->id,
+                          trace->head_block == k || !trace->head_block->valid);
     }
     k->traces = 0;
     for (unsigned n = 0; n < T2_REQUESTS; n++) {
@@ -288,9 +283,9 @@ static void *map_near(const void *to, size_t bytes)
     for (intptr_t step = 1; step < 96; step++) {
         for (int side = -1; side <= 1; side += 2) {
             uintptr_t want = centre + (uintptr_t)(side * step * (8 << 20));
-            void *p = mmap((void *)want, bytes, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-                           -1, 0);
+            void *p =
+                mmap((void *)want, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
             if (p == (void *)want)
                 return p;
             if (p != MAP_FAILED)

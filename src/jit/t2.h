@@ -1,13 +1,13 @@
 /* Tier 2: traces over hot blocks of tier 1, compiled beside the vCPU.
  *
  * A block of tier 1 counts its executions. When it is hot, tier 0 runs on from
- * there and the path is recorded, several times: a loop when it comes back to the
- * head, else a superblock, as far as the paths agree. The path is compiled
- * (t2_ir.h and what follows it), by default on a thread of its own, from copies;
- * the vCPU installs the result between two stays in compiled code, when the blocks
- * that it was made from still stand. Then the head's tier 1 code jumps to it.
- * Guards leave to tier 1 with exact state; a trace whose guards fail too often is
- * dropped.
+ * there and the path is recorded, several times: a loop when it comes back to
+ * the head, else a superblock, as far as the paths agree. The path is compiled
+ * (t2_ir.h and what follows it), by default on a thread of its own, from
+ * copies; the vCPU installs the result between two stays in compiled code, when
+ * the blocks that it was made from still stand. Then the head's tier 1 code
+ * jumps to it. Guards leave to tier 1 with exact state; a trace whose guards
+ * fail too often is dropped.
  *
  * A trace within one page is good wherever the page is mapped; one over several
  * pages while cpu->jit_key is what it was. */
@@ -18,19 +18,19 @@
 #include "jit/t2_code.h"
 
 enum {
-    T2_HEATS = 1 << 17,   /* blocks that count */
+    T2_HEATS = 1 << 17, /* blocks that count */
     T2_REQUESTS = 24,
     T2_BLOCKS_MAX = 1024, /* of a trace */
     T2_USES = 1 << 17,
-    T2_HEAT_BYTES = 13,   /* of the counter in front of a block */
+    T2_HEAT_BYTES = 13, /* of the counter in front of a block */
     T2_ATTEMPTS = 3
 };
 
 /* What block_code.tier2 says. */
 enum t2_state {
-    T2_COLD, /* counts */
+    T2_COLD,    /* counts */
     T2_SAMPLED, /* counts, and its path is being compared with itself */
-    T2_BUSY, /* is recorded, compiled or has a trace: does not count */
+    T2_BUSY,    /* is recorded, compiled or has a trace: does not count */
     T2_BANNED
 };
 
@@ -48,7 +48,7 @@ struct t2_request {
     bool is_sampled;     /* still the vCPU's */
     bool is_broken;      /* something came between: no fault of the path */
     bool is64, one_page, is_loop, no_spans;
-    unsigned inlined;    /* calls */
+    unsigned inlined; /* calls */
     /* The path is recorded again several times: what is compiled is as much of
      * it as all but one of them took. */
     unsigned samples, deviations, deviates_at;
@@ -89,10 +89,10 @@ struct t2 {
     struct t2_compiler compiler; /* of the thread while there is one */
     struct t2_request *requests; /* owned: T2_REQUESTS */
     unsigned next_request;
-    struct t2_thread *thread;    /* owned; NULL: compile at once */
+    struct t2_thread *thread;           /* owned; NULL: compile at once */
     struct t2_trace *traces[T2_TRACES]; /* owned, by id */
     uint32_t next_id, most_id;
-    uint32_t stays; /* calls of t2_before() */
+    uint32_t stays;      /* calls of t2_before() */
     struct t2_use *uses; /* owned */
     uint32_t use_count;
     /* ---- recording */

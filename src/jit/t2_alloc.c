@@ -6,9 +6,8 @@
 #include <string.h>
 
 /* RAX and RDX are scratch of the code generator, R15 counts ticks. */
-static const uint8_t registers[] = {H_RBX, H_RSI, H_RDI, H_RBP, H_RCX,
-                                    H_R8,  H_R9,  H_R10, H_R11, H_R12,
-                                    H_R13, H_R14};
+static const uint8_t registers[] = {H_RBX, H_RSI, H_RDI, H_RBP, H_RCX, H_R8,
+                                    H_R9,  H_R10, H_R11, H_R12, H_R13, H_R14};
 
 bool t2_alloc_init(struct t2_alloc *a)
 {

@@ -14,11 +14,11 @@ enum {
 };
 
 struct t2_alloc {
-    uint16_t *at;            /* place of each op's value */
-    uint32_t *first, *last;  /* positions in seq of its life */
+    uint16_t *at;           /* place of each op's value */
+    uint32_t *first, *last; /* positions in seq of its life */
     uint32_t *weight;
-    t2_ref *hint;            /* a value to share a register with */
-    uint32_t loop, back;     /* positions; UINT32_MAX without a loop */
+    t2_ref *hint;        /* a value to share a register with */
+    uint32_t loop, back; /* positions; UINT32_MAX without a loop */
     uint32_t spill_last[T2_SPILLS];
     unsigned spill_count;
 };

@@ -3,7 +3,7 @@
 #include <string.h>
 
 enum {
-    FAR_OFFSET = 1024,    /* displacements beyond are part of the base */
+    FAR_OFFSET = 1024,   /* displacements beyond are part of the base */
     LOOP_INSNS_MAX = 700 /* longer ones end in a jump to their entry */
 };
 
@@ -63,12 +63,11 @@ static t2_ref sum(struct t2_build *b, t2_ref root, int64_t k)
 {
     if (k == 0)
         return root;
-    return t2_emit_ir(b->ir,
-                      (struct t2_op){.kind = T2_LEA,
-                                     .size = b->ir->is64 ? 8 : 4,
-                                     .a = root,
-                                     .imm = k,
-                                     .insn = (uint16_t)b->n});
+    return t2_emit_ir(b->ir, (struct t2_op){.kind = T2_LEA,
+                                            .size = b->ir->is64 ? 8 : 4,
+                                            .a = root,
+                                            .imm = k,
+                                            .insn = (uint16_t)b->n});
 }
 
 /* A sum of 0 is its root: in 32-bit code only if that is a 32-bit value. */
@@ -217,10 +216,9 @@ bool t2_operand_place(struct t2_build *b, unsigned bytes, unsigned rw,
     if (!t2_effective(b, &v))
         return false;
     if (i->seg >= SEG_FS) {
-        t2_ref base =
-            t2_emit_ir(b->ir, (struct t2_op){.kind = T2_SEGBASE,
-                                             .digit = i->seg,
-                                             .insn = (uint16_t)b->n});
+        t2_ref base = t2_emit_ir(b->ir, (struct t2_op){.kind = T2_SEGBASE,
+                                                       .digit = i->seg,
+                                                       .insn = (uint16_t)b->n});
         v = t2_binary(b, T2_LEA, 8, 0, v, base);
     }
     *p = t2_place_at(b, v, bytes, rw);
@@ -307,14 +305,16 @@ static void end_at(struct t2_build *b, uint64_t rip)
 struct closing {
     t2_ref first[16]; /* before: at the end of the first iteration */
     t2_ref phi[16];
-    struct t2_recipe flags[2]; /* of the first iteration; [1]: its source of CF */
-    t2_ref flags_phi[2];       /* FPHI or RECIPE */
-    t2_ref extra[2][2];        /* phis of operands r, b that are no register */
+    struct t2_recipe
+        flags[2];        /* of the first iteration; [1]: its source of CF */
+    t2_ref flags_phi[2]; /* FPHI or RECIPE */
+    t2_ref extra[2][2];  /* phis of operands r, b that are no register */
 };
 
 static t2_ref new_phi(struct t2_ir *ir, unsigned kind, t2_ref a)
 {
-    return t2_emit_ir(ir, (struct t2_op){.kind = (uint8_t)kind, .size = 8, .a = a});
+    return t2_emit_ir(ir,
+                      (struct t2_op){.kind = (uint8_t)kind, .size = 8, .a = a});
 }
 
 static t2_ref phi_of(struct t2_ir *ir, struct closing *c, t2_ref v,
@@ -337,9 +337,8 @@ static t2_ref open_flags(struct t2_ir *ir, struct closing *c, t2_ref flags,
     c->flags[level] = r;
     if (r.kind == R_HELD)
         return c->flags_phi[level] = new_phi(ir, T2_FPHI, r.r);
-    struct t2_op op = {.kind = T2_RECIPE,
-                       .digit = (uint8_t)r.kind,
-                       .size = (uint8_t)r.size};
+    struct t2_op op = {
+        .kind = T2_RECIPE, .digit = (uint8_t)r.kind, .size = (uint8_t)r.size};
     if (r.c) {
         /* CF alone: INC and DEC keep it. */
         t2_ref source = r.c;
@@ -374,8 +373,8 @@ static void open_loop(struct t2_build *b, struct closing *c)
     ir->ops[loop].map = ir->loop_map;
 }
 
-static bool close_operand(struct t2_ir *ir, const struct closing *c,
-                          t2_ref was, t2_ref is, t2_ref extra)
+static bool close_operand(struct t2_ir *ir, const struct closing *c, t2_ref was,
+                          t2_ref is, t2_ref extra)
 {
     if (extra) {
         ir->ops[extra].b = is;
@@ -390,8 +389,8 @@ static bool close_operand(struct t2_ir *ir, const struct closing *c,
     return false;
 }
 
-static bool close_flags(struct t2_ir *ir, const struct closing *c,
-                        t2_ref flags, unsigned level)
+static bool close_flags(struct t2_ir *ir, const struct closing *c, t2_ref flags,
+                        unsigned level)
 {
     struct t2_recipe r = t2_recipe_of(ir, flags);
     const struct t2_recipe *was = &c->flags[level];

@@ -8,12 +8,12 @@ struct t2_build {
     struct t2_ir *ir;
     const struct t2_insn *t; /* current */
     const struct insn *i;
-    unsigned n;        /* its number in the trace */
-    unsigned retired;  /* instructions of the segment before it */
+    unsigned n;       /* its number in the trace */
+    unsigned retired; /* instructions of the segment before it */
     unsigned segment;
-    uint16_t before;   /* map of the state in front of it, when needed */
-    bool is_last;      /* nothing of the trace follows */
-    bool ended;        /* an op that ends the trace was emitted */
+    uint16_t before; /* map of the state in front of it, when needed */
+    bool is_last;    /* nothing of the trace follows */
+    bool ended;      /* an op that ends the trace was emitted */
 };
 
 typedef bool t2_rule(struct t2_build *b);

@@ -46,12 +46,12 @@ static uint16_t unless_canonical(struct t2_build *b, uint64_t target)
 static void end_at(struct t2_build *b, uint64_t target, bool is_taken)
 {
     uint16_t map = t2_map_after(b, target);
-    t2_emit_ir(b->ir, (struct t2_op){.kind = T2_EXIT,
-                                     .map = map,
-                                     .imm = is_taken
-                                                ? unless_canonical(b, target)
-                                                : T2_MAP_NONE,
-                                     .insn = (uint16_t)b->n});
+    t2_emit_ir(b->ir,
+               (struct t2_op){.kind = T2_EXIT,
+                              .map = map,
+                              .imm = is_taken ? unless_canonical(b, target)
+                                              : T2_MAP_NONE,
+                              .insn = (uint16_t)b->n});
     b->ended = true;
 }
 
@@ -71,14 +71,14 @@ static bool build_jcc(struct t2_build *b)
         uint64_t other = is_taken ? behind : target;
         uint16_t before = is_taken ? T2_MAP_NONE : unless_canonical(b, target);
         uint16_t map = t2_map_after(b, other);
-        t2_emit_ir(ir, (struct t2_op){.kind = T2_GUARD,
-                                      .digit = (uint8_t)(is_taken ? code
-                                                                  : code ^ 1),
-                                      .c = t2_flags_for(b, code),
-                                      .from = b->is_last,
-                                      .map = map,
-                                      .imm = before,
-                                      .insn = (uint16_t)b->n});
+        t2_emit_ir(
+            ir, (struct t2_op){.kind = T2_GUARD,
+                               .digit = (uint8_t)(is_taken ? code : code ^ 1),
+                               .c = t2_flags_for(b, code),
+                               .from = b->is_last,
+                               .map = map,
+                               .imm = before,
+                               .insn = (uint16_t)b->n});
     }
     if (b->is_last)
         end_at(b, b->t->next, is_taken);
@@ -102,9 +102,8 @@ static bool build_count(struct t2_build *b)
     uint16_t before = is_taken ? T2_MAP_NONE : unless_canonical(b, target);
     t2_ref count = ir->now[REG_RCX];
     if (is_loop) {
-        count = size == 8 || !ir->is64
-                    ? t2_plus(b, count, -1)
-                    : t2_binary(b, T2_LEA, 4, 0, count, 0);
+        count = size == 8 || !ir->is64 ? t2_plus(b, count, -1)
+                                       : t2_binary(b, T2_LEA, 4, 0, count, 0);
         if (size == 4 && ir->is64)
             ir->ops[count].imm = -1;
         ir->now[REG_RCX] = count;
@@ -190,8 +189,7 @@ static bool build_call(struct t2_build *b)
         n != (ir->is64 ? 8u : 4u))
         return false;
     uint16_t before = t2_map_before(b);
-    if (i->form == FORM_I ? !relative_target(b, &target) ||
-                                target != b->t->next
+    if (i->form == FORM_I ? !relative_target(b, &target) || target != b->t->next
                           : !target_operand(b, &v))
         return false;
     /* A target that is not canonical faults before anything is pushed: then
@@ -241,5 +239,6 @@ bool t2_build_branch(struct t2_build *b)
 {
     if (b->i->cls != CLASS_BRANCH)
         return false;
-    return build_jcc(b) || build_count(b) || build_jmp(b) || build_call(b) || build_ret(b);
+    return build_jcc(b) || build_count(b) || build_jmp(b) || build_call(b) ||
+           build_ret(b);
 }

@@ -29,14 +29,10 @@ static bool second_value(struct t2_build *b, unsigned bytes, t2_ref *v)
     }
 }
 
-/* ---- two-operand arithmetic ----------------------------------------------- */
+/* ---- two-operand arithmetic -----------------------------------------------
+ */
 
-enum {
-    DIGIT_XOR = 6,
-    DIGIT_SUB = 5,
-    DIGIT_CMP = 7,
-    DIGIT_TEST = 8
-};
+enum { DIGIT_XOR = 6, DIGIT_SUB = 5, DIGIT_CMP = 7, DIGIT_TEST = 8 };
 
 static int alu_digit(uint16_t mnemonic)
 {
@@ -336,8 +332,8 @@ static bool build_nop(struct t2_build *b)
 
 bool t2_build_int(struct t2_build *b)
 {
-    static t2_rule *const rules[] = {build_mov,  build_alu,    build_lea,
-                                     build_push, build_pop,    build_unary,
+    static t2_rule *const rules[] = {build_mov,   build_alu,    build_lea,
+                                     build_push,  build_pop,    build_unary,
                                      build_widen, build_extend, build_xchg,
                                      build_leave, build_nop};
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)

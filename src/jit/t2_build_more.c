@@ -85,9 +85,8 @@ static bool build_imul(struct t2_build *b)
         (i->form != FORM_RR && i->form != FORM_RM) || i->size < 4 ||
         !t2_is_general(i, 0) || !factor(b, i->form == FORM_RM, i->src, &x))
         return false;
-    y = i->has_third
-            ? t2_const(ir, i->size == 8 ? i->imm : (uint32_t)i->imm)
-            : ir->now[i->dst];
+    y = i->has_third ? t2_const(ir, i->size == 8 ? i->imm : (uint32_t)i->imm)
+                     : ir->now[i->dst];
     t2_ref r = i->has_third ? t2_binary(b, T2_IMUL, i->size, 0, x, y)
                             : t2_binary(b, T2_IMUL, i->size, 0, y, x);
     ir->now[i->dst] = r;
@@ -239,8 +238,8 @@ static bool build_bt(struct t2_build *b)
     if (row == 4 || !ir->host.bit_tests || i->size < 4 ||
         (i->form != FORM_RR && i->form != FORM_RI) || !t2_is_general(i, 0))
         return false;
-    t2_ref bit = i->form == FORM_RR ? ir->now[i->src]
-                                    : t2_const(ir, (uint8_t)i->imm);
+    t2_ref bit =
+        i->form == FORM_RR ? ir->now[i->src] : t2_const(ir, (uint8_t)i->imm);
     t2_ref r = t2_binary(b, T2_BT, i->size, 4 + row, ir->now[i->dst], bit);
     ir->ops[r].c = ir->flags;
     if (row)
@@ -262,7 +261,8 @@ static bool build_bswap(struct t2_build *b)
 bool t2_build_more(struct t2_build *b)
 {
     static t2_rule *const rules[] = {build_shift, build_imul, build_conditional,
-                                     build_mul,   build_div,  build_bt,   build_bswap};
+                                     build_mul,   build_div,  build_bt,
+                                     build_bswap};
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
         if (rules[n](b))
             return true;

@@ -8,7 +8,7 @@
 #include "jit/t2_alloc.h"
 
 enum {
-    T2_TRACES = 1 << 14,  /* at a time */
+    T2_TRACES = 1 << 14,     /* at a time */
     T2_CODE_BYTES = 1 << 20, /* of one trace, at most */
     T2_LINKS_MAX = 8192,
     T2_SITES_MAX = 8192,
@@ -51,7 +51,7 @@ struct t2_site {
     struct {
         uint8_t kind, size;
         uint16_t r, b;
-    } flags[2]; /* [1]: where CF is from */
+    } flags[2];   /* [1]: where CF is from */
     uint64_t rip; /* or offset from the page, in a trace of one page */
     const struct insn *insn;
     struct t2_trace *trace;
@@ -83,7 +83,7 @@ struct t2_trace {
     struct t2_site *sites; /* owned */
     int64_t *consts;       /* owned */
     struct block_code *head_block;
-    uint8_t *entry;        /* writable address, once installed */
+    uint8_t *entry;          /* writable address, once installed */
     const uint8_t *fallback; /* tier 1's code of the head */
 };
 
@@ -101,13 +101,13 @@ struct t2_gen {
     struct t2_link *links;
     unsigned link_count;
     unsigned site_count, const_count;
-    int64_t *consts; /* T2_CONSTS_MAX, owned */
+    int64_t *consts;       /* T2_CONSTS_MAX, owned */
     uint32_t fallbacks[4]; /* displacements of jumps to tier 1's code */
     unsigned fallback_count;
     uint32_t code_bytes;
     /* ---- while generating */
-    t2_ref host;      /* whose flags the host's are; 0 */
-    uint32_t at;      /* position in seq */
+    t2_ref host; /* whose flags the host's are; 0 */
+    uint32_t at; /* position in seq */
     uint32_t loop_top, entry_top;
     struct t2_cold *cold;
     unsigned cold_count;
@@ -115,8 +115,8 @@ struct t2_gen {
     const uint8_t *slow; /* the thunk */
 };
 
-bool t2_gen_init(struct t2_gen *g, const struct jit *j, struct t2_near *near_data,
-                 const uint8_t *slow);
+bool t2_gen_init(struct t2_gen *g, const struct jit *j,
+                 struct t2_near *near_data, const uint8_t *slow);
 void t2_gen_fini(struct t2_gen *g);
 /* Code for the allocated IR into g->buffer; sites and constants into the trace.
  * False: it does not fit. */
@@ -164,11 +164,12 @@ void t2g_flags_to_rax(struct t2_gen *g, t2_ref flags);
 void t2g_host_flags(struct t2_gen *g, t2_ref flags);
 
 /* t2_gen_exit.c */
-void t2g_enter(struct t2_gen *g);      /* from the convention between blocks */
+void t2g_enter(struct t2_gen *g); /* from the convention between blocks */
 void t2g_loop_moves(struct t2_gen *g, bool is_back);
 void t2g_exit(struct t2_gen *g, const struct t2_op *o, bool is_end);
 void t2g_colds(struct t2_gen *g);
-/* The accesses of so many instructions of the segment, when they are counted. */
+/* The accesses of so many instructions of the segment, when they are counted.
+ */
 void t2g_count_accesses(struct t2_gen *g, unsigned retired);
 /* The trace earns credit. Clobbers host flags. */
 void t2g_earn(struct t2_gen *g);

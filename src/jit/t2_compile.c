@@ -136,8 +136,7 @@ static bool compile(struct t2_compiler *c, struct t2_request *q)
     bool ok = t2_allocate(&c->alloc, &c->ir);
     q->pass_ns[JIT_PASS_REGISTER_ALLOCATION] += now(c) - begun;
     trace->sites = calloc(count_checks(&c->ir) + 1, sizeof *trace->sites);
-    ok = ok && trace->sites &&
-         t2_generate(&c->gen, &c->ir, &c->alloc, trace);
+    ok = ok && trace->sites && t2_generate(&c->gen, &c->ir, &c->alloc, trace);
     if (!ok)
         return false;
     trace->is_loop = c->ir.is_loop;

@@ -61,12 +61,11 @@ static void rename_constants(struct t2_ir *ir, struct t2_op *o)
         t2_ref r = t2_value(ir, *refs[n]);
         if (!r || ir->ops[r].kind != T2_CONST)
             continue;
-        uint32_t h = ((uint32_t)((uint64_t)ir->ops[r].imm *
-                                     0x9e3779b97f4a7c15u >> 40)) &
-                     (T2_HASH - 1);
+        uint32_t h =
+            ((uint32_t)((uint64_t)ir->ops[r].imm * 0x9e3779b97f4a7c15u >> 40)) &
+            (T2_HASH - 1);
         t2_ref known = (t2_ref)(ir->hash[h] >> 16);
-        if (known && known < ir->op_count &&
-            ir->ops[known].kind == T2_CONST &&
+        if (known && known < ir->op_count && ir->ops[known].kind == T2_CONST &&
             ir->ops[known].imm == ir->ops[r].imm)
             *refs[n] = known;
         else

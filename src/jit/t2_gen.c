@@ -29,8 +29,11 @@ void t2g_alu_ri(struct t2_gen *g, unsigned size, unsigned digit, struct rm to,
     }
     bool is_short = size == 1 || (imm >= -128 && imm < 128);
     unsigned bytes = is_short ? 1 : size == 2 ? 2 : 4;
-    t2g_op(g, size, size == 1 ? 0x80 : is_short ? 0x83 : 0x81, digit, to, size,
-           bytes);
+    t2g_op(g, size,
+           size == 1  ? 0x80
+           : is_short ? 0x83
+                      : 0x81,
+           digit, to, size, bytes);
     for (unsigned n = 0; n < bytes; n++)
         emit_u8(&g->e, (unsigned)imm >> (8 * n) & 0xff);
 }
@@ -150,8 +153,8 @@ static void put(struct t2_gen *g, t2_ref r, unsigned host)
 static bool is_taken(const struct t2_gen *g, t2_ref r, t2_ref x, t2_ref y)
 {
     int64_t k;
-    return in_register(g, r) && y && !t2g_const(g, y, &k) && !is_same(g, x, y) &&
-           t2g_at(g, y) == g->a->at[r];
+    return in_register(g, r) && y && !t2g_const(g, y, &k) &&
+           !is_same(g, x, y) && t2g_at(g, y) == g->a->at[r];
 }
 
 static unsigned op_for(unsigned size, unsigned wide_op)
@@ -212,8 +215,8 @@ static void gen_compare(struct t2_gen *g, t2_ref r, const struct t2_op *o)
         return;
     }
     if (x.kind != RM_REG && !t2g_const(g, o->b, &k) && t2g_at(g, o->b) < 16) {
-        t2g_op(g, size, op_for(size, is_test ? 0x85 : 0x39), t2g_at(g, o->b),
-               x, size, 0);
+        t2g_op(g, size, op_for(size, is_test ? 0x85 : 0x39), t2g_at(g, o->b), x,
+               size, 0);
     } else {
         unsigned xr = t2g_register(g, o->a, H_RAX);
         struct rm y = t2g_operand(g, o->b, H_RDX);
@@ -365,11 +368,17 @@ static void gen_extend(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     unsigned d = target(g, r), from = o->kind == T2_MOVZX ? o->size : o->from;
     struct rm x = t2g_operand(g, o->a, H_RAX);
     if (o->kind == T2_MOVZX)
-        t2g_op(g, 4, from == 1 ? 0x0fb6 : from == 2 ? 0x0fb7 : 0x8b, d, x,
-               from, 0);
+        t2g_op(g, 4,
+               from == 1   ? 0x0fb6
+               : from == 2 ? 0x0fb7
+                           : 0x8b,
+               d, x, from, 0);
     else
-        t2g_op(g, o->size, from == 1 ? 0x0fbe : from == 2 ? 0x0fbf : 0x63, d, x,
-               from, 0);
+        t2g_op(g, o->size,
+               from == 1   ? 0x0fbe
+               : from == 2 ? 0x0fbf
+                           : 0x63,
+               d, x, from, 0);
     put(g, r, d);
 }
 
@@ -480,8 +489,7 @@ static void gen_check(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     emit_alu_ri(e, 8, 4, rm_reg(H_RAX), -PAGE_BYTES);
     emit_alu_ri(e, 4, 4, rm_reg(H_RDX), (TLB_ENTRIES - 1) << 5);
     t2g_op(g, 8, 0x03, H_RDX, rm_abs(&g->j->cpu->mmu.tlb), 8, 0);
-    struct t2_cold *c =
-        t2g_cold(g, o->at_head ? COLD_HEAD : COLD_SLOW, r);
+    struct t2_cold *c = t2g_cold(g, o->at_head ? COLD_HEAD : COLD_SLOW, r);
     unsigned sites = 0;
     for (unsigned w = 0; w < 2; w++) {
         if (!(o->rw & (w ? T2_WRITES : T2_READS)))
@@ -717,8 +725,7 @@ static void gen_refusals(struct t2_gen *g, uint8_t *const key[2], unsigned keys,
     for (unsigned n = 0; n < keys; n++)
         emit_patch(e, key[n], emit_here(e));
     t2g_alu_ri(g, 8, 0, rm_abs(&g->near_data->fails[T2_FAIL_KEY]), 1);
-    t2g_alu_ri(g, 4, 5, rm_abs(&g->near_data->budget[g->trace->id]),
-               T2_PRICE);
+    t2g_alu_ri(g, 4, 5, rm_abs(&g->near_data->budget[g->trace->id]), T2_PRICE);
     uint8_t *go_on = emit_jump(e, 9);
     t2g_op(g, 4, 0xc7, 0, rm_abs(&g->near_data->drop), 4, 4);
     emit_u32(e, g->trace->id);
@@ -756,8 +763,8 @@ bool t2_generate(struct t2_gen *g, const struct t2_ir *ir,
     return !g->failed && !g->e.full;
 }
 
-bool t2_gen_init(struct t2_gen *g, const struct jit *j, struct t2_near *near_data,
-                 const uint8_t *slow)
+bool t2_gen_init(struct t2_gen *g, const struct jit *j,
+                 struct t2_near *near_data, const uint8_t *slow)
 {
     memset(g, 0, sizeof *g);
     g->j = j;

@@ -4,10 +4,7 @@
 
 #include <stddef.h>
 
-enum {
-    MOVES_MAX = 64,
-    SCRATCH_PLACE = 0x300
-};
+enum { MOVES_MAX = 64, SCRATCH_PLACE = 0x300 };
 
 struct move {
     unsigned to, from; /* places; from T2_NOWHERE: the constant */
@@ -181,8 +178,7 @@ static void count_failure(struct t2_gen *g, enum t2_reason reason)
 /* A failure; when there were too many the trace leaves to C and is dropped. */
 static uint8_t *emit_charge(struct t2_gen *g)
 {
-    t2g_alu_ri(g, 4, 5, rm_abs(&g->near_data->budget[g->trace->id]),
-               T2_PRICE);
+    t2g_alu_ri(g, 4, 5, rm_abs(&g->near_data->budget[g->trace->id]), T2_PRICE);
     return emit_jump(&g->e, 8);
 }
 
@@ -225,9 +221,9 @@ static void emit_linked(struct t2_gen *g, uint64_t rip, bool is_charged)
         g->failed = true;
         return;
     }
-    g->links[g->link_count++] = (struct t2_link){
-        (uint32_t)(site - g->buffer),
-        (uint32_t)(stub - e->to_exec - g->buffer), slot};
+    g->links[g->link_count++] =
+        (struct t2_link){(uint32_t)(site - g->buffer),
+                         (uint32_t)(stub - e->to_exec - g->buffer), slot};
 }
 
 /* RIP is in RCX; state is outside. */

@@ -1,12 +1,9 @@
-/* Flags in host code: the host's own where they still stand, else computed again
- * from what is at hand. */
+/* Flags in host code: the host's own where they still stand, else computed
+ * again from what is at hand. */
 #include "jit/t2_code.h"
 #include "jit/t2_flags.h"
 
-enum {
-    OP_LAHF = 0x9f,
-    OP_SAHF = 0x9e
-};
+enum { OP_LAHF = 0x9f, OP_SAHF = 0x9e };
 
 static void emit_lahf(struct t2_gen *g)
 {

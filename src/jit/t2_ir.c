@@ -101,8 +101,8 @@ struct t2_recipe t2_recipe_of(const struct t2_ir *ir, t2_ref flags)
 {
     t2_ref f = t2_flags_of(ir, flags);
     const struct t2_op *o = &ir->ops[f];
-    struct t2_recipe r = {R_NEVER, o->size, t2_value(ir, f),
-                          t2_value(ir, o->b), t2_flags_of(ir, o->c)};
+    struct t2_recipe r = {R_NEVER, o->size, t2_value(ir, f), t2_value(ir, o->b),
+                          t2_flags_of(ir, o->c)};
     switch (o->kind) {
     case T2_PFLAGS:
     case T2_FLAGS:
@@ -187,11 +187,12 @@ bool t2_reads_flags(const struct t2_op *o)
 }
 
 static const char *const names[T2_KINDS] = {
-    "none", "const", "param", "pflags", "phi", "fphi", "recipe", "page",
-    "segbase", "movzx", "movsx", "high", "merge", "lea", "alu", "cmp", "test",
-    "inc", "dec", "neg", "not", "shift", "shiftcl", "imul", "mulhi", "div", "bswap",
-    "setcc", "cmov", "bt", "flags", "check", "load", "store", "guard",
-    "guardeq", "loop", "back", "exit", "exit_to"};
+    "none",    "const",   "param", "pflags", "phi",    "fphi",  "recipe",
+    "page",    "segbase", "movzx", "movsx",  "high",   "merge", "lea",
+    "alu",     "cmp",     "test",  "inc",    "dec",    "neg",   "not",
+    "shift",   "shiftcl", "imul",  "mulhi",  "div",    "bswap", "setcc",
+    "cmov",    "bt",      "flags", "check",  "load",   "store", "guard",
+    "guardeq", "loop",    "back",  "exit",   "exit_to"};
 
 static void add(char **at, char *end, const char *format, ...)
 {

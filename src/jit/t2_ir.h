@@ -13,9 +13,9 @@
  * Where control may leave, a map names the value of every guest register and of
  * the flags.
  *
- * A loop is a trace that ends at its head: the first iteration, T2_LOOP, the body
- * (one or more iterations), T2_BACK. What the first iteration computed is there
- * for the body, which is what moves invariants out of it. */
+ * A loop is a trace that ends at its head: the first iteration, T2_LOOP, the
+ * body (one or more iterations), T2_BACK. What the first iteration computed is
+ * there for the body, which is what moves invariants out of it. */
 #ifndef RELIVE_JIT_T2_IR_H
 #define RELIVE_JIT_T2_IR_H
 
@@ -59,17 +59,17 @@ enum t2_kind {
                    nobody wants its flags */
     T2_IMUL,
     T2_MULHI, /* upper half; digit 1: signed; flags of the multiplication */
-    T2_DIV, /* a / b, digit 1: signed; guards have seen to it that it fits */
+    T2_DIV,   /* a / b, digit 1: signed; guards have seen to it that it fits */
     T2_BSWAP,
     T2_SETCC, /* a with its low byte set by condition digit of c */
     T2_CMOV,  /* b when condition digit of c, else a */
     T2_BT,    /* digit 4..7; bit b; CF alone changes in c; from 1: nobody
                  wants more than CF */
     T2_FLAGS, /* flags of c in a register, as in cpu->aflags */
-    /* ---- memory: a check gives the host address that belongs to linear address
-     * a; it covers bytes [lo, hi) from there. */
+    /* ---- memory: a check gives the host address that belongs to linear
+     * address a; it covers bytes [lo, hi) from there. */
     T2_CHECK,
-    T2_LOAD,  /* [a + imm], zero-extended; or with `from`: sign-extended to it */
+    T2_LOAD, /* [a + imm], zero-extended; or with `from`: sign-extended to it */
     T2_STORE, /* b to [a + imm] */
     /* ---- control */
     T2_GUARD,   /* stay when condition digit of c holds; from 1: the trace ends
@@ -77,8 +77,8 @@ enum t2_kind {
     T2_GUARDEQ, /* stay when a == b; else go to a */
     T2_LOOP,
     T2_BACK,
-    T2_EXIT,     /* the end of the trace */
-    T2_EXIT_TO,  /* the same, to RIP a */
+    T2_EXIT,    /* the end of the trace */
+    T2_EXIT_TO, /* the same, to RIP a */
     T2_KINDS
 };
 
@@ -93,7 +93,7 @@ struct t2_op {
     bool is_dropped; /* not in seq any more */
     t2_ref a, b, c;
     uint16_t map;
-    uint16_t insn; /* of the trace */
+    uint16_t insn;  /* of the trace */
     int32_t lo, hi; /* T2_CHECK */
     int32_t own;    /* T2_CHECK: displacement of its access */
     int64_t imm;
@@ -103,10 +103,10 @@ struct t2_op {
 struct t2_map {
     t2_ref reg[16];
     t2_ref flags;
-    uint16_t insn;     /* of the trace, that is next or failed */
-    uint16_t retired;  /* instructions of the segment done before */
-    uint8_t segment;   /* 0: before T2_LOOP, 1: after */
-    uint64_t rip;      /* where to go on */
+    uint16_t insn;    /* of the trace, that is next or failed */
+    uint16_t retired; /* instructions of the segment done before */
+    uint8_t segment;  /* 0: before T2_LOOP, 1: after */
+    uint64_t rip;     /* where to go on */
 };
 
 /* One guest instruction of the trace. */
@@ -122,12 +122,14 @@ struct t2_ir {
     const struct t2_insn *insns;
     unsigned insn_count;
     bool is64;
-    bool one_page;  /* addresses are relative to the page of the head */
-    bool is_loop;   /* the last instruction led back to the first */
-    bool no_spans;  /* every access has a check of its own */
+    bool one_page;   /* addresses are relative to the page of the head */
+    bool is_loop;    /* the last instruction led back to the first */
+    bool no_spans;   /* every access has a check of its own */
     unsigned unroll; /* iterations of the body */
-    uint64_t head;  /* RIP of the first instruction */
-    struct { bool shifts, multiplies, bit_tests, logic; } host;
+    uint64_t head;   /* RIP of the first instruction */
+    struct {
+        bool shifts, multiplies, bit_tests, logic;
+    } host;
 
     /* ---- the code */
     unsigned op_count, map_count, seq_count;
@@ -187,7 +189,7 @@ struct t2_sum t2_sum_of(const struct t2_ir *ir, t2_ref v);
 
 /* How flags can be had again. r is the result of what set them. */
 enum t2_recipe_kind {
-    R_HELD, /* r is a T2_FLAGS, T2_FPHI or T2_PFLAGS value */
+    R_HELD,  /* r is a T2_FLAGS, T2_FPHI or T2_PFLAGS value */
     R_LOGIC, /* of result r */
     R_TEST,  /* r & b */
     R_CMP,   /* r - b */
@@ -206,7 +208,8 @@ struct t2_recipe {
 struct t2_recipe t2_recipe_of(const struct t2_ir *ir, t2_ref flags);
 
 /* Facts about kinds. */
-bool t2_sets_flags(unsigned kind);   /* the host instruction does, as the guest's */
+bool t2_sets_flags(
+    unsigned kind); /* the host instruction does, as the guest's */
 bool t2_has_value(unsigned kind);
 bool t2_reads_flags(const struct t2_op *op); /* through c */
 
@@ -214,10 +217,10 @@ bool t2_reads_flags(const struct t2_op *op); /* through c */
 bool t2_build(struct t2_ir *ir);
 
 /* ---- passes (t2_fold.c, t2_cse.c, t2_dead.c, t2_schedule.c) */
-void t2_fold(struct t2_ir *ir);     /* constant folding */
-void t2_reduce(struct t2_ir *ir);   /* strength reduction */
-void t2_cse(struct t2_ir *ir);      /* equal ops, checks of the same page */
-void t2_licm(struct t2_ir *ir);     /* loop-invariant code motion */
+void t2_fold(struct t2_ir *ir);   /* constant folding */
+void t2_reduce(struct t2_ir *ir); /* strength reduction */
+void t2_cse(struct t2_ir *ir);    /* equal ops, checks of the same page */
+void t2_licm(struct t2_ir *ir);   /* loop-invariant code motion */
 void t2_flag_elimination(struct t2_ir *ir);
 void t2_dce(struct t2_ir *ir);
 void t2_schedule(struct t2_ir *ir);

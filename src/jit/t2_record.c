@@ -1,5 +1,5 @@
-/* Recording: which path a trace takes. Tier 0 runs the blocks meanwhile, so what
- * was recorded is what happened. */
+/* Recording: which path a trace takes. Tier 0 runs the blocks meanwhile, so
+ * what was recorded is what happened. */
 #include "jit/t2.h"
 
 #include <Zydis/Mnemonic.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    SAMPLES = 4,      /* after the first, of a head that ran often */
+    SAMPLES = 4,       /* after the first, of a head that ran often */
     SAMPLED_FROM = 64, /* executions */
     RETRY = 64, /* executions until a head that found no room tries again */
     LEAST = 16  /* instructions of a trace that is no loop */
@@ -252,8 +252,8 @@ static bool is_continuous(const struct t2 *t, const struct block_code *k)
 {
     const struct cpu *c = t->j->cpu;
     const struct t2_request *q = t->recording;
-    unsigned end = q->samples && q->at < q->block_count ? q->first[q->at]
-                                                        : q->insn_count;
+    unsigned end =
+        q->samples && q->at < q->block_count ? q->first[q->at] : q->insn_count;
     const struct t2_insn *last = &q->insns[end - 1];
     uint64_t rip = c->r[REG_RIP], taken = last->next + last->i.imm;
     if (c->tick != t->expected_tick || key_of(c) != q->key || !k->valid ||
@@ -261,8 +261,8 @@ static bool is_continuous(const struct t2 *t, const struct block_code *k)
         return false;
     if (last->i.cls == CLASS_NORMAL)
         return rip == last->next;
-    bool is_relative = last->i.form == FORM_I &&
-                       last->i.mnemonic != ZYDIS_MNEMONIC_RET;
+    bool is_relative =
+        last->i.form == FORM_I && last->i.mnemonic != ZYDIS_MNEMONIC_RET;
     if (!q->is64)
         taken = (uint32_t)taken;
     return !is_relative || rip == last->next || rip == taken;
@@ -326,7 +326,8 @@ static void record(struct t2 *t, struct block_code *k)
     bool is_over = count_calls(t, &last->i, &end);
     if (is_over && end < q->block_count && end > 0)
         cut(t, end);
-    if (is_over || ((k->tier2 == T2_BUSY || k->tier2 == T2_SAMPLED) && t->depth == 0) ||
+    if (is_over ||
+        ((k->tier2 == T2_BUSY || k->tier2 == T2_SAMPLED) && t->depth == 0) ||
         is_inner_loop(t, rip) ||
         q->insn_count + k->count > t->j->options.trace_max ||
         q->block_count == T2_BLOCKS_MAX || last->i.cls == CLASS_STOP) {

@@ -32,15 +32,16 @@ static void write_place(struct jit *j, unsigned place, uint64_t v)
         d->spill[place - T2_SPILL] = v;
 }
 
-/* ---- look-ups ------------------------------------------------------------- */
+/* ---- look-ups -------------------------------------------------------------
+ */
 
 /* The pointer that the fast path would find. */
 static bool look_up(const struct jit *j, const struct t2_lookup *l,
                     uint64_t root, uint64_t *pointer)
 {
     uint64_t first = root + (uint64_t)(int64_t)l->lo;
-    uint64_t page = (root + (uint64_t)(int64_t)l->hi - 1) &
-                    ~(uint64_t)(PAGE_BYTES - 1);
+    uint64_t page =
+        (root + (uint64_t)(int64_t)l->hi - 1) & ~(uint64_t)(PAGE_BYTES - 1);
     const struct tlb_entry *e =
         &j->cpu->mmu.tlb[first >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
     if (((l->rw & T2_READS) && e->read_tag != page) ||
@@ -50,8 +51,8 @@ static bool look_up(const struct jit *j, const struct t2_lookup *l,
     return true;
 }
 
-/* Bring the page of an access into the TLB, with the effects that the access has
- * on page tables. False: it is no plain memory, or faults. */
+/* Bring the page of an access into the TLB, with the effects that the access
+ * has on page tables. False: it is no plain memory, or faults. */
 static bool fill(struct jit *j, uint64_t linear, unsigned bytes, bool is_write)
 {
     struct mmu *m = &j->cpu->mmu;
@@ -155,8 +156,7 @@ void *t2_slow(struct jit *j, struct t2_site *s)
 
 /* rax: the site. Comes back with the pointer in rax and all other registers
  * but rdx as they were, or leaves. */
-const uint8_t *t2_make_slow(struct jit *j, struct emit *e,
-                            struct t2_near *d)
+const uint8_t *t2_make_slow(struct jit *j, struct emit *e, struct t2_near *d)
 {
     const uint8_t *at = emit_here(e);
     for (unsigned n = 0; n < 16; n++)
