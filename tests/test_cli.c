@@ -580,6 +580,14 @@ static void changed_media_are_named(void **state)
     (void)snprintf(path, sizeof path, "%s/own.bin", f->dir);
     assert_int_equal(unlink(path), 0);
     refuses(f, "replay media", "own.bin");
+    /* They have moved: they are found, and compared all the same. */
+    (void)snprintf(path, sizeof path, "%s/moved", f->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_bios(f, "moved/own.bin", halt_code, sizeof halt_code);
+    expect(f, "replay media --media moved", 0, "all equal");
+    write_bios(f, "moved/own.bin", fault_code, sizeof fault_code);
+    refuses(f, "replay media --media moved", "moved/own.bin' is not the");
+    refuses(f, "replay media --media nowhere", "own.bin");
     free(image);
 }
 

@@ -473,6 +473,21 @@ const struct option_row machine_options[] = {
     {0},
 };
 
+static bool take_media(struct cli_options *o, const char *v, struct error *err)
+{
+    o->media_dir = v;
+    return v[0] || error_set(err, ERR_USAGE,
+                             "--media: expected a directory, found ''");
+}
+
+const struct option_row media_options[] = {
+    {"media", 0, "DIR",
+     "look in DIR first, by their names, for the firmware and media of the "
+     "session",
+     take_media},
+    {0},
+};
+
 const struct option_row engine_options[] = {
     {"engine", 0, "NAME",
      "interp interprets guest code, tier1 also compiles what runs "
