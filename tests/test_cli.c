@@ -329,7 +329,7 @@ static void usage_errors_are_one_sentence(void **state)
         {"run --boot x", "--boot"},
         {"run --serial tape", "--serial: expected stdio"},
         {"run --display gtk", "--display"},
-        {"run --engine kvm", "--engine: expected auto, interp or tier1"},
+        {"run --engine kvm", "--engine: expected auto, interp, tier1 or tier2"},
         {"run --pace slow", "--pace: expected real or max"},
         {"run --rtc 2026-02-30", "--rtc: expected a date"},
         {"run --rtc 2026-01-01T25:00", "--rtc: expected a date"},
