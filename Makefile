@@ -43,7 +43,8 @@ ORACLE      = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/oracle.c))
 KVM_ORACLE  = $(if $(KVM_SRC),$(BUILD)/tests/kvm_oracle)
 FUZZERS     = $(patsubst tests/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 # disk_* are disk images, elf_* multiboot kernels, the rest BIOS images.
-GUESTS = $(patsubst tests/guests/%.S,$(BUILD)/guests/%.bin,$(GUEST_SRC))
+GUESTS = $(patsubst tests/guests/%.S,$(BUILD)/guests/%.bin,$(GUEST_SRC)) \
+         $(BUILD)/guests/corrupt-amd64 $(BUILD)/guests/corrupt-i386
 
 ifeq ($(V),1)
 Q =
@@ -117,7 +118,7 @@ $(BUILD)/guests/%.bin: $(BUILD)/guests/%.o tests/guests/image.ld
 	    -o $@ $<
 # Benchmark kernels, in 32 and 64 bits each.
 KERNELS = $(foreach k,$(basename $(notdir $(wildcard bench/guests/*.S))),\
-            $(BUILD)/bench/$(k)32.bin $(BUILD)/bench/$(k)64.bin)
+            $(BUILD)/bench/$(k)-32.bin $(BUILD)/bench/$(k)-64.bin)
 define kernel
 	@mkdir -p $(@D)
 	$(say) AS $<
@@ -125,10 +126,21 @@ define kernel
 	$(Q)ld -m elf_x86_64 -n -T tests/guests/image.ld --oformat binary \
 	    -o $@ $(@:.bin=.o)
 endef
-$(BUILD)/bench/%32.bin: bench/guests/%.S tests/guests/image.ld
+$(BUILD)/bench/%-32.bin: bench/guests/%.S tests/guests/image.ld
 	$(call kernel,32)
-$(BUILD)/bench/%64.bin: bench/guests/%.S tests/guests/image.ld
+$(BUILD)/bench/%-64.bin: bench/guests/%.S tests/guests/image.ld
 	$(call kernel,64)
+# A program for the Linux guests, at an address of its own.
+GUEST_PROGRAM = $(CC) -Wall -Wextra -Werror -O1 -g -ffreestanding -nostdlib \
+    -static -fno-pie -no-pie -fno-stack-protector -fcf-protection=none \
+    -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns \
+    -Wl,-Ttext-segment=0x31000000,--build-id=none,-z,noexecstack
+$(BUILD)/guests/corrupt-amd64: PROGRAM_FLAGS = -m64
+$(BUILD)/guests/corrupt-i386: PROGRAM_FLAGS = -m32
+$(BUILD)/guests/corrupt-%: tests/guests/corrupt.c
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(GUEST_PROGRAM) $(PROGRAM_FLAGS) -o $@ $<
 .PHONY: guests kernels
 kernels: $(KERNELS)
 guests: $(GUESTS) ## assemble the guests of tests/guests

@@ -57,30 +57,45 @@ bool crash_line_ip(const char *line, uint64_t *ip)
 struct serial {
     char line[LINE_MAX_BYTES];
     unsigned used;
-    uint64_t begun; /* tick of the line's first byte */
+    uint64_t tick[LINE_MAX_BYTES]; /* of each byte */
     bool has_oops, has_panic, has_program;
     uint64_t oops_tick, panic_tick, program_tick;
     char oops[LINE_MAX_BYTES], panic[LINE_MAX_BYTES], program[LINE_MAX_BYTES];
 };
 
+/* Where the kernel's message begins: a program may have been in the middle of a
+ * line. The kernel's lines begin with a time, "[    1.234567] ". */
+static const char *message_of(const char *line)
+{
+    for (const char *at = line; (at = strchr(at, '[')); at++) {
+        size_t n = 1 + strspn(at + 1, " ");
+        n += strspn(at + n, "0123456789");
+        if (at[n] == '.' && at[n + 1 + strspn(at + n + 1, "0123456789")] == ']')
+            return at;
+    }
+    return line;
+}
+
 static void end_line(struct serial *s)
 {
     s->line[s->used] = 0;
-    enum crash_line kind = crash_line_kind(s->line);
+    const char *message = message_of(s->line);
+    uint64_t tick = s->tick[message - s->line];
+    enum crash_line kind = crash_line_kind(message);
+    s->used = 0;
     if (kind == CRASH_LINE_OOPS && !s->has_oops) {
         s->has_oops = true;
-        s->oops_tick = s->begun;
-        memcpy(s->oops, s->line, sizeof s->oops);
+        s->oops_tick = tick;
+        strcpy(s->oops, message);
     } else if (kind == CRASH_LINE_PANIC && !s->has_panic) {
         s->has_panic = true;
-        s->panic_tick = s->begun;
-        memcpy(s->panic, s->line, sizeof s->panic);
+        s->panic_tick = tick;
+        strcpy(s->panic, message);
     } else if (kind == CRASH_LINE_PROGRAM && !s->has_panic) {
         s->has_program = true; /* the last one in front of a panic */
-        s->program_tick = s->begun;
-        memcpy(s->program, s->line, sizeof s->program);
+        s->program_tick = tick;
+        strcpy(s->program, message);
     }
-    s->used = 0;
 }
 
 /* An info_output_fn. */
@@ -95,8 +110,7 @@ static bool on_output(void *context, const struct output_chunk *chunk)
             end_line(s);
             continue;
         }
-        if (s->used == 0)
-            s->begun = chunk->tick;
+        s->tick[s->used] = chunk->tick;
         if (c >= ' ' && c < 127)
             s->line[s->used++] = c;
     }

@@ -14,7 +14,8 @@ bool export_raw_memory(struct machine *m, const char *path, struct error *err);
 /* An ELF core (System V ABI; the notes are Linux's) that gdb opens: the
  * registers of the CPU as its only thread, and memory by linear address as the
  * page tables map it now, each page also by its physical address. A 64-bit file
- * in long mode, else a 32-bit one. */
+ * in long mode, else a 32-bit one. Of a Linux guest it is what kdump would have
+ * written: VMCOREINFO, which the kernel keeps in memory, is among the notes. */
 bool export_elf_core(struct machine *m, const char *path, struct error *err);
 
 /* A Windows crash dump of all memory (MEMORY.DMP), 64-bit in long mode. Bugcheck,

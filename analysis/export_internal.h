@@ -15,6 +15,9 @@ bool export_is_ram(struct machine *m, uint64_t paddr);
 /* Where RAM ends. */
 uint64_t export_ram_end(struct machine *m);
 
+/* RAM up to `end` at `offset` of the file on; pages of zeros are holes. */
+bool export_ram(struct machine *m, FILE *f, uint64_t offset, uint64_t end);
+
 /* errno in a sentence about the file; returns false. */
 bool export_write_error(const char *path, struct error *err);
 /* Closes the file; false and err unless ok and all is written. */

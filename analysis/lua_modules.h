@@ -19,6 +19,11 @@ extern const struct lua_api_module lua_module_registers, lua_module_memory,
 extern const struct lua_api_module lua_module_stats, lua_module_sample,
     lua_module_jit; /* lua_stats.c, lua_profile.c */
 
+extern const struct lua_api_module lua_module_session_scan, lua_module_scan,
+    lua_module_calls; /* lua_scan.c */
+extern const struct lua_api_module lua_module_session_trace, lua_module_trace,
+    lua_module_rows; /* lua_trace.c */
+
 /* ---- lua_machine.c --------------------------------------------------------
  */
 

@@ -5,7 +5,7 @@ set -u
 usage() {
     printf 'usage: bench/cpu.sh [OPTION...]\n\n'
     common_usage
-    printf '\nworkloads, each also with 32 or 64 behind its name alone:\n'
+    printf '\nworkloads, each also with -32 or -64 behind its name alone:\n'
     for file in "$root"/bench/guests/*.S; do
         name=${file##*/}
         printf '  %-14s %s\n' "${name%.S}" \
@@ -21,10 +21,13 @@ pause_us=0
 units=400 # UNITS of bench/guests/kernel.h
 for file in "$root"/bench/guests/*.S; do
     name=${file##*/}
-    names+=("${name%.S}32" "${name%.S}64")
-    [[ ,$only, == *,${name%.S},* ]] &&
-        only=$(sed "s/,${name%.S},/,${name%.S}32,${name%.S}64,/; s/^,//; s/,$//" \
-            <<<",$only,")
+    name=${name%.S}
+    names+=("$name-32" "$name-64")
+    # --only NAME stands for both.
+    only=,$only,
+    only=${only/,$name,/,$name-32,$name-64,}
+    only=${only#,}
+    only=${only%,}
 done
 works=$(chosen "${names[@]}") || exit 2
 

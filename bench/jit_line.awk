@@ -1,25 +1,53 @@
-# One line about the JIT from relive's --stats file: the totals of its section
-# "jit" (the values alone, whatever the white space).
+# One line about the JIT and the MMU from relive's --stats file. What the file
+# does not have is shown as "-".
 
 { text = text $0 " " }
-# The number of "name" after the section "after".
-function number(after, name,    s) {
-    s = text
-    if (after != "" && !sub(".*\"" after "\"[ ]*:", "", s))
-        return "?"
+
+# The text between two words, or to the end.
+function between(first, last,    s, end) {
+    if (!index(text, first))
+        return ""
+    s = substr(text, index(text, first))
+    end = index(s, last)
+    return end ? substr(s, 1, end) : s
+}
+
+# The first number called `name` behind `section` in s.
+function number(s, section, name) {
+    if (!index(s, "\"" section "\""))
+        return "-"
+    s = substr(s, index(s, "\"" section "\""))
     if (!match(s, "\"" name "\"[ ]*:[ ]*[-+0-9.eE]+"))
-        return "?"
+        return "-"
     s = substr(s, RSTART, RLENGTH)
     sub(/.*:[ ]*/, "", s)
     return s
 }
+
+function rounded(x, format) {
+    return x == "-" ? x : sprintf(format, x)
+}
+
+function tier(n,    share) {
+    share = number(cpu, "tier" n, "share")
+    if (share != "-")
+        share = sprintf("%.1f", 100 * share)
+    return sprintf("tier %d: %s blocks, %s ms, %s %%", n, \
+        number(totals, "tier" n, "blocks_compiled"), \
+        rounded(number(totals, "tier" n, "compile_ms"), "%.1f"), share)
+}
+
 END {
-    hit = number("cache", "lookup_hit")
-    miss = number("cache", "lookup_miss")
-    printf "tier 1: %s blocks, %s ms; tier 2: %s blocks, %s ms; ", \
-        number("tier1", "blocks_compiled"), number("tier1", "compile_ms"), \
-        number("tier2", "blocks_compiled"), number("tier2", "compile_ms")
-    printf "lookups: %s hit, %s missed; cache %s bytes; deopts %s, guards %s\n", \
-        hit, miss, number("cache", "used_bytes"), number("deopt", "count"), \
-        number("deopt", "guard_fail")
+    totals = between("\"totals\"", "\"rolling\"")
+    cpu = between("\"cpu\"", "\"mmu\"")
+    mmu = between("\"mmu\"", "\"memory\"")
+    hit = number(totals, "cache", "lookup_hit")
+    miss = number(totals, "cache", "lookup_miss")
+    printf "%s; %s; lookups %s, missed %s; cache %s KB; ", tier(1), tier(2), \
+        hit, miss, rounded(number(totals, "cache", "used_bytes") / 1024, "%.0f")
+    printf "deopts %s, guards failed %s; slow translations %s of %s; ", \
+        number(totals, "deopt", "count"), number(totals, "deopt", "guard_fail"), \
+        number(mmu, "mmu", "translate_slow_calls"), \
+        number(mmu, "mmu", "guest_mem_ops")
+    printf "MMIO exits %s\n", number(totals, "totals", "exit_mmio_calls")
 }

@@ -26,7 +26,7 @@ static void add_run(struct lab *lab, const char *host, unsigned number,
                     double speed, double seconds)
 {
     lab_write("metrics",
-              "cpu.alu64.run-auto.mips\tMIPS\thigher\t3\t%g\t8\n"
+              "cpu.alu-64.run-auto.mips\tMIPS\thigher\t3\t%g\t8\n"
               "boot.amd64.run-auto.x_native\tx\tlower\t3\t%g\t0.01\n",
               speed, seconds);
     lab_run(lab,

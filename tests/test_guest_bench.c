@@ -52,7 +52,7 @@ static void kernels(void **state)
     struct lab *lab = *state;
     char pattern[sizeof lab->guests + 32];
     glob_t found;
-    (void)snprintf(pattern, sizeof pattern, "%s/../bench/*[24].bin",
+    (void)snprintf(pattern, sizeof pattern, "%s/../bench/*-[36][24].bin",
                    lab->guests);
     assert_int_equal(glob(pattern, 0, NULL, &found), 0);
     assert_true(found.gl_pathc >= 22);
@@ -64,10 +64,10 @@ static void kernels(void **state)
 static void kernel_that_errs_is_noticed(void **state)
 {
     struct lab *lab = *state;
-    /* The sum that alu64 compares with is part of an instruction. */
+    /* The sum that alu-64 compares with is part of an instruction. */
     lab_run(lab, "sed 's/\\xf6\\x8f\\xa1\\x8c/\\xf6\\x8f\\xa1\\x8d/g' "
-                 "$G/../bench/alu64.bin >bad && ! cmp -s bad "
-                 "$G/../bench/alu64.bin");
+                 "$G/../bench/alu-64.bin >bad && ! cmp -s bad "
+                 "$G/../bench/alu-64.bin");
     lab_assert_status(lab, 0);
     lab_run(lab, "$R run --bios bad --vgabios none --mem 64M --until 20s "
                  "--debugcon stdio");

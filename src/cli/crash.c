@@ -55,11 +55,13 @@ static void put_backtrace(struct machine *m, const struct names *names,
 {
     struct frame frames[BACKTRACE_MAX];
     unsigned count = backtrace_take(m, frames);
+    bool has_names = false; /* then all that matters has one */
     for (unsigned i = 0; i < count; i++) {
         char name[300] = "";
         bool is_named = names && names_of(names, frames[i].address, name,
                                           sizeof name);
-        if (i > 0 && !is_named && !frames[i].is_sure)
+        has_names |= i == 0 && is_named;
+        if (has_names && !is_named && !frames[i].is_sure)
             continue;
         gdb_print(w, "%s%016llx  %s\n", frames[i].is_sure ? "  " : "? ",
                   (unsigned long long)frames[i].address, name);
@@ -138,12 +140,14 @@ static json_t *backtrace(struct machine *m)
     struct frame frames[BACKTRACE_MAX];
     struct names *names = names_new(m);
     unsigned count = backtrace_take(m, frames);
+    bool has_names = false; /* then all that matters has one */
     json_t *list = json_array();
     for (unsigned i = 0; i < count; i++) {
         char name[300];
         bool is_named = names && names_of(names, frames[i].address, name,
                                           sizeof name);
-        if (i > 0 && !is_named && !frames[i].is_sure)
+        has_names |= i == 0 && is_named;
+        if (has_names && !is_named && !frames[i].is_sure)
             continue;
         (void)json_array_append_new(
             list, json_pack("{s:o, s:b, s:s*}", "address",
