@@ -73,6 +73,18 @@ function args.address(text, place)
     return address
 end
 
+-- The function that code belongs to, or its page. A name once found stays: to
+-- look for one in a guest that is not known is slow.
+local names = {}
+function args.name(pc, cr3, view)
+    local key = pc .. " " .. cr3
+    if not names[key] then
+        local place = symbols.lookup(pc, view)
+        names[key] = place and place.name or hex(pc & ~0xfff) .. "..."
+    end
+    return names[key]
+end
+
 -- Rows of columns that line up; numbers to the right.
 function args.table(rows)
     local width = {}

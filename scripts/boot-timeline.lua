@@ -67,8 +67,7 @@ local function explain(p)
         if s.halted then
             idle = idle + s.ticks
         else
-            local place = symbols.lookup(s.pc, session:at(s.tick))
-            local name = place and place.name or hex(s.pc & ~0xfff) .. "..."
+            local name = args.name(s.pc, s.cr3, session:at(s.tick))
             functions[name] = (functions[name] or 0) + s.ticks
         end
         local process = s.process or "(no system yet)"

@@ -48,6 +48,13 @@ local function place_of(text)
     local first = args.address(text, view)
     local symbol = symbols.lookup(first, view)
     local size = symbol and symbol.size or 0
+    while size < 65536 and not (symbol and symbol.size) do -- to the next one
+        local there = symbols.lookup(first + size, view)
+        if not there or there.address ~= first then
+            break
+        end
+        size = size + 1
+    end
     if size == 0 then
         args.fail("'%s': its size is not known; give FIRST-LAST", text)
     end

@@ -72,15 +72,20 @@ if release then
     end
 end
 
-local culprit
+-- The first write behind the owner's last one; where nobody knows the owner,
+-- the last of all.
+local culprit, last
 for w in session:history(address, o.length, {at = at, to = at,
                                              backwards = true}) do
     local view = session:at(w.tick, w.deliveries)
-    if not w.rip or not is_owner(w.rip, view) then
-        culprit = {write = w, view = view}
+    if w.rip and is_owner(w.rip, view) then
+        last = nil
         break
     end
+    culprit = {write = w, view = view}
+    last = last or culprit
 end
+culprit = last or culprit
 if not culprit then
     if not args.json({address = address}) then
         print("nobody but the allocator wrote there")

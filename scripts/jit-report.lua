@@ -48,8 +48,7 @@ local function hot(of, from, to)
                                       samples = o.samples}) do
         local name = "(halted)"
         if not s.halted then
-            local place = symbols.lookup(s.pc, of:at(s.tick))
-            name = place and place.name or hex(s.pc & ~0xfff) .. "..."
+            name = args.name(s.pc, s.cr3, of:at(s.tick))
         end
         ticks[name] = (ticks[name] or 0) + s.ticks
         total = total + s.ticks

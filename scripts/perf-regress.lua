@@ -262,11 +262,6 @@ local function part_of(of)
     return from, to
 end
 
-local function function_name(pc, view)
-    local place = symbols.lookup(pc, view)
-    return place and place.name or hex(pc & ~0xfff) .. "..."
-end
-
 -- Self and inclusive ticks by function, ticks by process.
 local function profile(of, from, to)
     local p = {self = {}, inclusive = {}, process = {}}
@@ -278,7 +273,7 @@ local function profile(of, from, to)
         p.process[process] = (p.process[process] or 0) + s.ticks
         for i, pc in ipairs(s.halted and {} or s.stack) do
             -- Behind a CALL: the call is one byte before.
-            local name = function_name(i == 1 and pc or pc - 1, view)
+            local name = args.name(i == 1 and pc or pc - 1, s.cr3, view)
             if i == 1 then
                 p.self[name] = (p.self[name] or 0) + s.ticks
             end
