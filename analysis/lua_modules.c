@@ -25,5 +25,7 @@ const struct lua_api_module *const lua_api_modules[] = {
     &lua_module_stats,
     &lua_module_sample,
     &lua_module_jit,
+    &lua_module_unwind,
+    &lua_module_hotspots,
     NULL,
 };

@@ -13,6 +13,8 @@ extern const struct lua_api_module lua_module_log;     /* lua_log.c */
 extern const struct lua_api_module lua_module_marks;   /* lua_marks.c */
 extern const struct lua_api_module lua_module_crash;   /* lua_crash.c */
 extern const struct lua_api_module lua_module_view;    /* lua_view.c */
+extern const struct lua_api_module lua_module_unwind,
+    lua_module_hotspots; /* lua_unwind.c */
 extern const struct lua_api_module lua_module_symbols; /* lua_symbols.c */
 extern const struct lua_api_module lua_module_registers, lua_module_memory,
     lua_module_screen; /* lua_machine.c */

@@ -19,7 +19,8 @@ struct plan {
     struct jit_options jit;
     unsigned tlb, blocks[2]; /* stress limits; 0: none */
     unsigned other_host;     /* bits: pretend that host flags are no use for
-                                logic, shifts, multiplies, bit tests */
+                                logic, shifts, multiplies, bit tests; that it
+                                moves bytes otherwise */
     unsigned slice_shape;
     unsigned budget; /* ticks */
 };
@@ -152,6 +153,21 @@ static void side_fini(struct jp_side *s)
     phys_free(s->phys);
 }
 
+/* Three seeds of four have tier 2, which one of four of them compiles on the
+ * thread. */
+static void plan_tier2(struct jit_options *o, struct oracle_random *r)
+{
+    static const uint32_t traces[] = {20, 100, 5000, 5000};
+    if (oracle_below(r, 4) == 0)
+        return;
+    o->tier2 = oracle_below(r, 4) == 0 ? JIT_TIER2_THREAD : JIT_TIER2_AT_ONCE;
+    o->tier2_threshold =
+        oracle_below(r, 4) == 0 ? 64 : 1 + oracle_below(r, 4);
+    o->trace_max = traces[oracle_below(r, 4)];
+    o->inline_max = 1 + oracle_below(r, 60);
+    o->unroll_max = 1 + oracle_below(r, 16);
+}
+
 static struct plan make_plan(struct oracle_random *r)
 {
     static const uint32_t caches[] = {4 << 10, 20000,   256 << 10,
@@ -165,10 +181,11 @@ static struct plan make_plan(struct oracle_random *r)
     if (oracle_below(r, 8) == 0)
         p.tlb = 1;
     if (oracle_below(r, 5) == 0)
-        p.other_host = oracle_below(r, 16);
+        p.other_host = oracle_below(r, 32);
     for (unsigned n = 0; n < 2; n++)
         if (oracle_below(r, 6) == 0)
             p.blocks[n] = 1 + oracle_below(r, 4);
+    plan_tier2(&p.jit, r);
     return p;
 }
 
@@ -192,6 +209,7 @@ static bool pair_start(struct pair *p, struct error *err)
     j->host.shifts &= !(p->plan.other_host & 2);
     j->host.multiplies &= !(p->plan.other_host & 4);
     j->host.bit_tests &= !(p->plan.other_host & 8);
+    j->host.short_moves ^= (p->plan.other_host & 16) != 0;
     return true;
 }
 
@@ -200,7 +218,10 @@ static bool pair_init(struct pair *p, uint64_t seed,
 {
     memset(p, 0, sizeof *p);
     jp_scene(&p->scene, seed);
-    jp_code(&p->scene, forms);
+    if (seed & 1)
+        jp_code_loops(&p->scene);
+    else
+        jp_code(&p->scene, forms);
     p->r.seed = p->scene.r.seed;
     p->plan = make_plan(&p->r);
     return pair_start(p, err);
@@ -482,6 +503,9 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     totals->compiled += stats.blocks_compiled;
     totals->links += stats.links;
     totals->flushes += stats.flushes;
+    totals->traces += stats.tier2_blocks_compiled;
+    totals->trace_ticks += stats.tier2_ticks;
+    totals->deopts += stats.deopts;
     if (!ok)
         report(p, forms, out);
     pair_fini(p);

@@ -176,6 +176,13 @@ static bool is_integer(const struct oracle_form *t)
     case ZYDIS_MNEMONIC_CQO:
     case ZYDIS_MNEMONIC_CWDE:
     case ZYDIS_MNEMONIC_CDQE:
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSQ:
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_LODSW:
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_SCASB:
         return true;
     default: /* SETcc and CMOVcc */
         return t->opcode_bytes == 2 &&

@@ -2,6 +2,10 @@
  * itself: symbols, processes, modules, the current process, system calls. */
 #include "analysis/linux_internal.h"
 #include "analysis/lua_api.h"
+#include "analysis/profile.h"
+#include "analysis/unwind.h"
+#include "base/bytes.h"
+#include "cpu/cpu.h"
 #include "lib_opened.h"
 #include "lib_program.h"
 
@@ -195,6 +199,101 @@ static void spinning_is_current(struct opened *o, struct seen *s)
     assert_true(found >= 3);
 }
 
+/* A profile of that time: the shell has most of it, all samples are accounted
+ * for, and taking it again gives the same. */
+static void profile_shows_it(struct opened *o, struct seen *s)
+{
+    unsigned long long pid = number_behind(s->serial, "spins ");
+    uint64_t end = opened_end(o), total = 0, ticks = 0;
+    struct profile_options options = {.from = end - end / 3,
+                                      .to = end - end / 30,
+                                      .every = end / 300,
+                                      .has_stacks = true};
+    struct profile *p, *again;
+    struct error err;
+    const struct profile_symbol *symbols, *same;
+    const struct profile_process *processes;
+    const struct profile_stack *stacks;
+    assert_int_equal(profile_take(o->travel, s->guest, &options, &p, &err),
+                     PROFILE_DONE);
+    assert_true(profile_samples(p) > 80);
+    size_t n = profile_processes(p, &processes);
+    for (size_t i = 0; i < n; i++) {
+        total += processes[i].user + processes[i].kernel;
+        if (processes[i].pid == pid)
+            ticks = processes[i].user;
+    }
+    assert_int_equal(total, profile_samples(p) * options.every);
+    assert_true(ticks >= 4 * options.every);
+    n = profile_symbols(p, &symbols);
+    total = 0;
+    for (size_t i = 0; i < n; i++) {
+        total += symbols[i].self;
+        assert_true(symbols[i].inclusive >= symbols[i].self);
+        assert_true(i == 0 || symbols[i - 1].self >= symbols[i].self);
+    }
+    assert_int_equal(total, profile_samples(p) * options.every);
+    total = 0;
+    size_t stack_count = profile_stacks(p, &stacks);
+    for (size_t i = 0; i < stack_count; i++)
+        total += stacks[i].ticks;
+    assert_int_equal(total, profile_samples(p) * options.every);
+    assert_int_equal(profile_take(o->travel, s->guest, &options, &again, &err),
+                     PROFILE_DONE);
+    assert_int_equal(profile_symbols(again, &same), n);
+    for (size_t i = 0; i < n; i++) {
+        assert_string_equal(symbols[i].name, same[i].name);
+        assert_int_equal(symbols[i].self, same[i].self);
+        assert_int_equal(symbols[i].inclusive, same[i].inclusive);
+    }
+    profile_free(p);
+    profile_free(again);
+}
+
+/* The return address on the stack when a function is entered stays its caller
+ * while the function runs. */
+static void callers_are_found(struct opened *o, struct seen *s)
+{
+    struct symbol function;
+    struct guest_memory m;
+    struct probe_hit hit;
+    struct error err;
+    struct unwind_frame frames[UNWIND_MAX];
+    uint64_t back = 0, end = opened_end(o);
+    look(o, s->guest, end - end / 10);
+    assert_true(symbols_find(guest_symbols(s->guest), "vfs_read", &function));
+    const struct probe probe = {.vaddr = function.address,
+                                .kinds = PROBE_EXEC};
+    assert_int_equal(travel_continue(o->travel, &probe, 1, &hit, &err),
+                     TRAVEL_HIT);
+    guest_memory_of(&m, o->machine);
+    uint64_t sp = m.cpu.rsp;
+    assert_true(guest_read_word(&m, m.cpu.cr3, sp, &back));
+    unsigned found = 0, looks = 0;
+    for (unsigned i = 0; i < 60; i++) {
+        assert_int_equal(guest_look(s->guest, &m), GUEST_LINUX);
+        unsigned n = unwind(s->guest, &m, frames, UNWIND_MAX);
+        bool is_there = false;
+        for (unsigned k = 1; k < n; k++)
+            is_there |= frames[k].pc == back && frames[k].sp == sp + s->word;
+        found += is_there;
+        looks++;
+        if (i == 0 && s->word == 8) { /* all the way out, by the tables */
+            assert_string_equal(guest_os_name(guest_os(s->guest)), "linux");
+            assert_int_equal(frames[1].how, UNWIND_ORC);
+            assert_true(frames[n - 1].pc >> 47 == 0 ||
+                        frames[n - 2].pc >> 47 == 0);
+        }
+        assert_int_equal(travel_step(o->travel, NULL, 0, &hit, &err),
+                         TRAVEL_THERE);
+        guest_memory_of(&m, o->machine);
+        if (m.cpu.rsp > sp)
+            break; /* it has returned */
+    }
+    /* 32-bit kernels describe no prologues. */
+    assert_true(s->word == 8 ? found == looks : 2 * found > looks);
+}
+
 static void syscalls_have_names(struct guest *g, unsigned word)
 {
     static const struct {
@@ -332,6 +431,8 @@ static void compare(struct lab *lab, const char *arch, unsigned word)
     if (word == 8)
         derived_layout_is_the_described_one(&o);
     spinning_is_current(&o, &s);
+    profile_shows_it(&o, &s);
+    callers_are_found(&o, &s);
     scripts_see_it(&o, &s);
     opened_close(&o);
     guest_free(s.guest);

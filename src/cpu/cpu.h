@@ -270,6 +270,7 @@ struct cpu {
     uint8_t jit_x87_seg; /* derived: of the last x87 operand since then */
     uint64_t jit_x87_ip; /* derived: of the last x87 instruction since then */
     uint32_t jit_mxcsr;  /* derived: scratch */
+    uint64_t jit_string; /* derived: scratch of compiled string instructions */
     struct cpu_probe probe;         /* derived: an observer's */
 };
 

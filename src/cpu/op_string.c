@@ -192,6 +192,139 @@ static uint64_t movs_bulk(struct cpu *c, const struct insn *i, uint64_t most)
     return n;
 }
 
+/* How many elements of `bytes` bytes, of n, are equal before one differs. */
+static uint64_t equal_run(const uint8_t *a, const uint8_t *b, uint64_t n,
+                          unsigned bytes)
+{
+    uint64_t at = 0, end = n * bytes;
+    uint64_t x, y;
+    for (; at + 8 <= end; at += 8) {
+        memcpy(&x, a + at, 8);
+        memcpy(&y, b + at, 8);
+        if (x != y)
+            return (at + (unsigned)__builtin_ctzll(x ^ y) / 8) / bytes;
+    }
+    while (at < end && a[at] == b[at])
+        at++;
+    return at / bytes;
+}
+
+/* The element at p, zero-extended. */
+static uint64_t element(const uint8_t *p, unsigned bytes)
+{
+    uint64_t v = 0;
+    memcpy(&v, p, bytes);
+    return v;
+}
+
+/* How many elements, of n, are `value` before one is not. */
+static uint64_t value_run(const uint8_t *p, uint64_t value, uint64_t n,
+                          unsigned bytes)
+{
+    static const uint64_t ones[9] = {[1] = 0x0101010101010101,
+                                     [2] = 0x0001000100010001,
+                                     [4] = 0x0000000100000001,
+                                     [8] = 1};
+    uint64_t at = 0, end = n * bytes, x, pattern = value * ones[bytes];
+    for (; at + 8 <= end; at += 8) {
+        memcpy(&x, p + at, 8);
+        if (x != pattern)
+            return (at + (unsigned)__builtin_ctzll(x ^ pattern) / 8) / bytes;
+    }
+    while (at < end && element(p + at, bytes) == value)
+        at += bytes;
+    return at / bytes;
+}
+
+/* How many elements, of n, come before one that is `value`. */
+#define DISTANCE(type)                                                         \
+    for (uint64_t k = 0; k < n; k++) {                                         \
+        type v;                                                                \
+        memcpy(&v, p + k * sizeof v, sizeof v);                                \
+        if (v == value)                                                        \
+            return k;                                                          \
+    }                                                                          \
+    return n
+static uint64_t distance16(const uint8_t *p, uint64_t value, uint64_t n)
+{
+    DISTANCE(uint16_t);
+}
+static uint64_t distance32(const uint8_t *p, uint64_t value, uint64_t n)
+{
+    DISTANCE(uint32_t);
+}
+static uint64_t distance64(const uint8_t *p, uint64_t value, uint64_t n)
+{
+    DISTANCE(uint64_t);
+}
+
+static uint64_t distance(const uint8_t *p, uint64_t value, uint64_t n,
+                         unsigned bytes)
+{
+    if (bytes == 1) {
+        const uint8_t *hit = memchr(p, (int)value, n);
+        return hit ? (uint64_t)(hit - p) : n;
+    }
+    return bytes == 2   ? distance16(p, value, n)
+           : bytes == 4 ? distance32(p, value, n)
+                        : distance64(p, value, n);
+}
+
+/* Iterations when `found` of n pass before one that ends the instruction. */
+static uint64_t with_last(uint64_t found, uint64_t n)
+{
+    return found < n ? found + 1 : n;
+}
+
+static uint64_t cmps_bulk(struct cpu *c, const struct insn *i, uint64_t most)
+{
+    uint64_t from, to, found = 0;
+    unsigned bytes = i->opsize;
+    if ((c->flags & FLAG_DF) ||
+        !flat_run(c, i->seg, index_get(c, REG_RSI, i), i, &from) ||
+        !flat_run(c, SEG_ES, index_get(c, REG_RDI, i), i, &to))
+        return 0;
+    uint64_t n = smaller(most, iterations_in_page(from, bytes));
+    n = smaller(n, iterations_in_page(to, bytes));
+    if (n == 0)
+        return 0;
+    const uint8_t *a = cpu_tlb_read_hit(c, from, (unsigned)n * bytes);
+    const uint8_t *b = cpu_tlb_read_hit(c, to, (unsigned)n * bytes);
+    if (!a || !b)
+        return 0;
+    if (!(i->prefix & PREFIX_REPNE))
+        found = equal_run(a, b, n, bytes);
+    else
+        while (found < n && memcmp(a + found * bytes, b + found * bytes, bytes))
+            found++;
+    n = with_last(found, n);
+    compare(c, element(a + (n - 1) * bytes, bytes),
+            element(b + (n - 1) * bytes, bytes), bytes);
+    index_add(c, REG_RSI, i, (int64_t)(n * bytes));
+    index_add(c, REG_RDI, i, (int64_t)(n * bytes));
+    return n;
+}
+
+static uint64_t scas_bulk(struct cpu *c, const struct insn *i, uint64_t most)
+{
+    uint64_t linear, value = reg_get(c, REG_RAX, i->opsize);
+    unsigned bytes = i->opsize;
+    if ((c->flags & FLAG_DF) ||
+        !flat_run(c, SEG_ES, index_get(c, REG_RDI, i), i, &linear))
+        return 0;
+    uint64_t n = smaller(most, iterations_in_page(linear, bytes));
+    const uint8_t *b =
+        n ? cpu_tlb_read_hit(c, linear, (unsigned)n * bytes) : NULL;
+    if (!b)
+        return 0;
+    uint64_t found = i->prefix & PREFIX_REPNE ? distance(b, value, n, bytes)
+                                              : value_run(b, value, n, bytes);
+    n = with_last(found, n);
+    compare(c, value, element(b + (n - 1) * bytes, bytes), bytes);
+    index_add(c, REG_RDI, i, (int64_t)(n * bytes));
+    return n;
+}
+
 /* ---- repetition ------------------------------------------------------------------ */
 
 typedef enum exc once_fn(struct cpu *c, const struct insn *i);
@@ -270,10 +403,10 @@ enum exc op_lods(struct cpu *c, const struct insn *i)
 
 enum exc op_cmps(struct cpu *c, const struct insn *i)
 {
-    return repeat(c, i, cmps_once, NULL, UNTIL_FLAG);
+    return repeat(c, i, cmps_once, cmps_bulk, UNTIL_FLAG);
 }
 
 enum exc op_scas(struct cpu *c, const struct insn *i)
 {
-    return repeat(c, i, scas_once, NULL, UNTIL_FLAG);
+    return repeat(c, i, scas_once, scas_bulk, UNTIL_FLAG);
 }

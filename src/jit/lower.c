@@ -1,5 +1,7 @@
 #include "jit/lower.h"
 
+#include "jit/t2.h"
+
 #include <Zydis/Mnemonic.h>
 
 #include <stddef.h>
@@ -187,9 +189,7 @@ void lower_segment(struct lower *l)
             rm_abs(&c->ea_base[i->seg]), 8, 0);
 }
 
-/* From the first byte's address in H_SCRATCH_B to its TLB entry, from the last
- * one's in H_SCRATCH_C to its page. */
-static void emit_index(struct lower *l)
+void lower_tlb_entry(struct lower *l)
 {
     struct emit *e = l->e;
     /* 32-byte entries: (vaddr >> 12 & 1023) << 5. */
@@ -211,7 +211,7 @@ void lower_translate(struct lower *l, unsigned bytes, bool write)
     else
         emit_op(e, 8, 0x8d, H_SCRATCH_C,
                 rm_base(H_SCRATCH_A, (int32_t)bytes - 1), 8, 0);
-    emit_index(l);
+    lower_tlb_entry(l);
     emit_op(e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
     lower_cold(l, emit_jump(e, 5));
     emit_op(e, 8, 0x03, H_SCRATCH_A,
@@ -238,7 +238,7 @@ static void look_up(struct lower *l, unsigned reg, int32_t low, int32_t high,
         emit_op(e, 8, 0x8d, H_SCRATCH_B, rm_base(h, low), 8, 0);
     else if (h != H_SCRATCH_B)
         emit_mov_rr(e, 8, H_SCRATCH_B, h);
-    emit_index(l);
+    lower_tlb_entry(l);
     emit_op(e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
     lower_cold(l, emit_jump(e, 5));
     emit_load(e, 8, H_SCRATCH_A,
@@ -455,7 +455,7 @@ static uint8_t *emit_budget(struct lower *l)
     return emit_jump(l->e, 15); /* jg */
 }
 
-static bool has_access(const struct insn *i)
+bool jit_has_access(const struct insn *i)
 {
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_PUSH:
@@ -477,17 +477,20 @@ static void emit_count(struct lower *l)
 {
     int32_t accesses = 0;
     for (unsigned n = 0; n < l->k->count; n++)
-        accesses += has_access(&l->k->insns[n]);
+        accesses += jit_has_access(&l->k->insns[n]);
     if (l->j->options.count_memory && accesses)
         emit_alu_ri(l->e, 8, 0, rm_abs(&l->j->cpu->jit_accesses), accesses);
 }
 
 /* Where a block goes that may not run, from too_far or from its patched entry
  * (jit_retire()). */
-static void emit_refusal(struct lower *l, uint8_t *too_far, uint32_t start)
+static void emit_refusal(struct lower *l, uint8_t *too_far, uint8_t *hot_site,
+                         uint32_t start)
 {
     emit_patch(l->e, too_far, emit_here(l->e));
     emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count);
+    if (hot_site)
+        emit_patch(l->e, hot_site, emit_here(l->e));
     l->k->refuse = emit_here(l->e);
     emit_mov_ri(l->e, H_RCX, start);
     emit_jump_to(l->e, 16, l->j->exit_at);
@@ -524,7 +527,8 @@ static void lower_insn(struct lower *l)
 {
     static rule_fn *const rules[] = {lower_branch, lower_int,      lower_sse,
                                      lower_muldiv, lower_bits,     lower_exchange,
-                                     lower_system, lower_x87,      lower_high};
+                                     lower_system, lower_x87,      lower_high,
+                                     lower_string};
     if (l->i->cls != CLASS_NORMAL)
         lower_units_settle(l);
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
@@ -636,6 +640,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
         plan_block(&plan, k, start);
         l.plan = plan.slots ? &plan : NULL;
     }
+    uint8_t *hot_site = j->t2 ? t2_emit_counter(j->t2, &hot, k) : NULL;
     uint8_t *too_far = emit_budget(&l);
     emit_count(&l);
     lower_units_start(&l);
@@ -647,7 +652,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
     lower_units_finish(&l);
     emit_stops(&l);
     emit_stubs(&l);
-    emit_refusal(&l, too_far, start);
+    emit_refusal(&l, too_far, hot_site, start);
     if (hot.full || cold.full) {
         j->slot_count = first_slot;
         *full = true;

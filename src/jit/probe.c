@@ -6,6 +6,7 @@
 
 #include <Zydis/Mnemonic.h>
 
+#include <cpuid.h>
 #include <string.h>
 
 /* Operands whose products, shifts and bits cover the interesting cases. */
@@ -212,4 +213,7 @@ void probe_host(struct host_flags *out)
     out->shifts = probe_shifts() && probe_constant_shifts();
     out->multiplies = probe_multiplies();
     out->bit_tests = probe_bit_tests();
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        out->short_moves = d >> 4 & 1; /* FSRM (SDM vol. 2A CPUID) */
 }
