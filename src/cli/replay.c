@@ -2,6 +2,7 @@
 #include "cli/replay.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/replay_narrow.h"
 #include "cli/replay_shares.h"
 #include "cli/report.h"
 #include "cli/signals.h"
@@ -28,7 +29,8 @@ bool replay_open(struct replay *r, const struct cli_options *o,
     if (!r->replayer)
         return false;
     const struct session *s = replayer_session(r->replayer);
-    if (!machine_setup_open_session(&r->setup, s, r->notes_reads, err) ||
+    if (!machine_setup_open_session(&r->setup, s, r->notes_reads,
+                                    o->media_dir, err) ||
         !machine_setup_engine(&r->setup, o, err))
         return false;
     r->setup.replayer = r->replayer;
@@ -241,6 +243,8 @@ static int replay(struct replay_run *r, const struct cli_options *o)
     channel_flush(&r->serial);
     progress_clear(&r->progress);
     int status = report(r, o, stop, &err);
+    if (stop == REPLAY_DIVERGED)
+        replay_narrow(&r->replay, o);
     if (stop != REPLAY_FAILED && !stats_write(&r->stats, m, &err))
         return cli_fail(&err);
     if (o->screenshot && stop != REPLAY_FAILED &&
@@ -276,8 +280,8 @@ const struct command command_replay = {
         "its state with every digest of the recording. Exit status 0 when all\n"
         "were equal, 1 when the replay differs. A session whose recorder was\n"
         "killed replays up to its last commit, with a warning.",
-    .groups = {replay_options, share_options, engine_options, stats_options,
-               stress_options},
+    .groups = {replay_options, share_options, engine_options, media_options,
+               stats_options, stress_options},
     .takes_session = true,
     .run = run,
 };
