@@ -79,6 +79,8 @@ struct lower {
      * goes on in the plain one (NULL), which looks up every access. */
     const struct plan *plan;
     enum { HELD_NOT, HELD_READ, HELD_WRITE } held[PLAN_SLOTS]; /* addends */
+    uint8_t aligned[PLAN_SLOTS]; /* which offsets of a group are known to lie at
+                                    multiples of 16: their low 4 bits, + 1 */
     struct cold cold[COLD_MAX];
     unsigned colds;
     struct stop stop[STOPS_MAX];

@@ -80,11 +80,28 @@ static void emit_immediate(struct lower *l, const struct row *row)
         emit_u8(l->e, l->i->imm & row->imm);
 }
 
+/* Has an access of the same group shown that this one is aligned? If not it will
+ * have. */
+static bool is_known_aligned(struct lower *l)
+{
+    const struct plan_access *a = l->plan ? &l->plan->access[l->n] : NULL;
+    if (!a || a->group == PLAN_NONE ||
+        l->plan->group[a->group].slot == PLAN_NONE)
+        return false;
+    uint8_t *known = &l->aligned[l->plan->group[a->group].slot];
+    uint8_t this = (uint8_t)((a->offset & 15) + 1);
+    bool is_known = *known == this;
+    *known = this;
+    return is_known;
+}
+
 /* A page has the same offset on both sides, so the low bits of l->mem are those
  * of its base and displacement. */
 static void check_aligned(struct lower *l)
 {
     unsigned reg = l->mem.reg;
+    if (is_known_aligned(l))
+        return;
     lower_save_flags(l);
     if (l->mem.disp & 15) {
         emit_op(l->e, 4, 0x8d, H_SCRATCH_B, rm_base(reg, l->mem.disp), 8, 0);
