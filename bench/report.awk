@@ -8,6 +8,7 @@ BEGIN { FS = "\t" }
     if ($1 > rounds) rounds = $1
     time[$2, $3, $1] = (clock == "cpu" ? $6 : $5) / 1e9
     repeats[$2, $3] = $4
+    has_round[$2, $1] = 1
     # The guest's clock is relive's tick, the same in all its configurations
     # but for what their timer interrupts cost.
     if ($2 ~ /^(run|record|replay)-/ && $4 > most_repeats[$3]) {
@@ -126,11 +127,26 @@ function engines_table(mode, base_mode,    c, engine) {
     }
 }
 
+# A guest that stopped half way.
+function find_gaps(    c, w, r) {
+    for (c = 1; c <= config_count; c++)
+        for (w = 1; w <= work_count; w++)
+            for (r = 1; r <= rounds; r++)
+                if ((configs[c], r) in has_round && \
+                    configs[c] ~ /^(run|record|replay)-/ && \
+                    !((configs[c], works[w], r) in time)) {
+                    printf "MISSING: %s, round %d: %s\n", configs[c], r, \
+                        works[w]
+                    wrong = 1
+                }
+}
+
 END {
     if (!work_count) {
         print "no samples"
         exit 1
     }
+    find_gaps()
     printf "%s: median (least..most) of %d interleaved rounds, %s time\n", \
         suite, rounds, clock
     table("Host seconds", "seconds", "", ".")

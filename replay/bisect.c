@@ -1,9 +1,7 @@
 #include "replay/bisect.h"
 
 #include "replay/checkpoint.h"
-#include "replay/record.h"
-
-#include "base/bytes.h"
+#include "replay/snapshot.h"
 
 #include <string.h>
 
@@ -73,19 +71,9 @@ static bool compare(const struct bisect *b, const struct stretch *w,
 static bool next_snapshot(struct store *s, uint64_t tick, uint64_t to,
                           uint64_t *next, struct error *err)
 {
-    struct store_cursor c;
-    struct store_bytes k, v;
-    uint8_t key[KEY_TICK_BYTES];
-    if (!store_cursor_open(s, STORE_SNAPSHOTS, &c, err))
-        return false;
-    key_tick(key, tick + 1);
-    enum store_found found =
-        store_cursor_seek(&c, key, sizeof key, &k, &v, err);
-    *next = to;
-    if (found == STORE_FOUND && k.bytes == KEY_TICK_BYTES &&
-        load_be64(k.data) < to)
-        *next = load_be64(k.data);
-    store_cursor_close(&c);
+    enum store_found found = snapshot_ceiling(s, tick, next, err);
+    if (found == STORE_NONE || *next > to)
+        *next = to;
     return found != STORE_BAD;
 }
 

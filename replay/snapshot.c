@@ -160,6 +160,30 @@ enum store_found snapshot_floor(struct store *s, uint64_t tick, uint64_t *floor,
     return found;
 }
 
+enum store_found snapshot_ceiling(struct store *s, uint64_t tick,
+                                  uint64_t *ceiling, struct error *err)
+{
+    struct store_cursor c;
+    struct store_bytes k, v;
+    uint8_t key[KEY_TICK_BYTES];
+    if (store_format(s) < SNAPSHOT_FORMAT || tick == UINT64_MAX)
+        return STORE_NONE;
+    if (!store_cursor_open(s, STORE_SNAPSHOTS, &c, err))
+        return STORE_BAD;
+    key_tick(key, tick + 1);
+    enum store_found found =
+        store_cursor_seek(&c, key, sizeof key, &k, &v, err);
+    if (found == STORE_FOUND && k.bytes != KEY_TICK_BYTES) {
+        error_set(err, ERR_INPUT, "%s: snapshots: a key has %zu bytes",
+                  store_path(s), k.bytes);
+        found = STORE_BAD;
+    }
+    if (found == STORE_FOUND)
+        *ceiling = load_be64(k.data);
+    store_cursor_close(&c);
+    return found;
+}
+
 enum store_found snapshot_find(struct store *s, uint64_t tick, bool exact,
                                struct snapshot *out, struct error *err)
 {

@@ -62,7 +62,11 @@ enum store_found snapshot_find(struct store *s, uint64_t tick, bool exact,
 enum store_found snapshot_floor(struct store *s, uint64_t tick, uint64_t *floor,
                                 struct error *err);
 
-/* The same into a value ready to be put under key_tick(tick): appended to out,
+/* The tick of the first snapshot above `tick`, unread. */
+enum store_found snapshot_ceiling(struct store *s, uint64_t tick,
+                                  uint64_t *ceiling, struct error *err);
+
+/* A snapshot into a value ready to be put under key_tick(tick): appended to out,
  * whose failure is the writer's. */
 bool snapshot_pack(const struct snapshot *s, struct writer *out,
                    struct error *err);

@@ -13,7 +13,7 @@ build='gcc libc6-dev make binutils pkg-config libzydis-dev liblmdb-dev
        libzstd-dev zlib1g-dev libxxhash-dev libjansson-dev libpng-dev
        liblua5.4-dev libedit-dev libdw-dev seabios'
 # Unit tests, fuzzers (clang), gdb as a client, and the tools that assemble guests.
-test='libcmocka-dev clang lld gdb libclang-rt-14-dev cpio gzip xorriso mtools
+test='libcmocka-dev clang lld gdb crash libclang-rt-14-dev cpio gzip xorriso mtools
       grub-common grub-pc-bin qemu-utils bsdutils lua5.4'
 demo='cpio gzip'
 # Benchmarks, their history and dashboard; and other emulators beside relive.

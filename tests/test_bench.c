@@ -166,6 +166,39 @@ static void statistics_are_right(void **state)
     lab_assert_text(lab, "WRONG: run-auto computed other with w, expected sum");
 }
 
+/* A guest that stopped half way must not pass for a fast one. */
+static void missing_result_is_an_error(void **state)
+{
+    struct lab *lab = *state;
+    lab_write("samples", "%s",
+              "1\tnative\tv\t1\t1000000000\t9\t0\tsum\n"
+              "1\tnative\tw\t1\t1000000000\t9\t0\tsum\n"
+              "1\trun-auto\tv\t1\t3000000000\t9\t6000000000\tsum\n");
+    lab_run(lab,
+            "awk -v clock=wall -v suite=s -v metrics= -f '%s/bench/stats.awk' "
+            "-f '%s/bench/report.awk' samples",
+            root, root);
+    lab_assert_status(lab, 1);
+    lab_assert_text(lab, "MISSING: run-auto, round 1: w");
+}
+
+static void goals_are_judged_by_the_worst(void **state)
+{
+    struct lab *lab = *state;
+    lab_write("m", "%s",
+              "linux.a.record-auto.x_faster_than_qemu\tx\thigher\t1\t1.1\t0\n"
+              "linux.b.record-auto.x_faster_than_qemu\tx\thigher\t1\t9\t0\n"
+              "cpu.alu-64.run-auto.mips\tMIPS\thigher\t1\t4000\t0\n"
+              "logs.idle.record.size\tbytes\tlower\t1\t501\t0\n");
+    lab_run(lab,
+            "awk -f '%s/bench/stats.awk' -f '%s/bench/goals.awk' m | tr -s ' '",
+            root, root);
+    lab_assert_text(lab, ">= 1.2 1.10 not met: linux.a.record-auto.");
+    lab_assert_text(lab, ">= 2500 4000 \n");
+    lab_assert_text(lab, "<= 500 501 not met: logs.idle.");
+    lab_assert_no_text(lab, "resident"); /* was not measured */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +208,8 @@ int main(void)
         cmocka_unit_test(gain_or_other_host_is_no_regression),
         cmocka_unit_test(bad_history_is_refused),
         cmocka_unit_test(statistics_are_right),
+        cmocka_unit_test(missing_result_is_an_error),
+        cmocka_unit_test(goals_are_judged_by_the_worst),
     };
     if (!getcwd(root, sizeof root))
         return 1;

@@ -4,8 +4,10 @@
 #include "lib_session.h"
 #include "replay/bisect.h"
 #include "replay/condition.h"
+#include "replay/explain.h"
 
 #include "cpu/cpu.h"
+#include "mem/phys.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -101,7 +103,7 @@ static int set_up(void **state)
     if (session_dir_make(state) != 0)
         return -1;
     options.snapshot_interval = SECOND;
-    session_record(&options, 3);
+    session_record(&options, 5);
     return 0;
 }
 
@@ -195,6 +197,31 @@ static void an_early_end_is_a_difference(void **state)
     find(&f, 1 << 24, &r);
     assert_true(r.differs && r.is_exact);
     assert_int_equal(r.tick, SECOND + 5001);
+}
+
+/* ---- what a replay differs in -----------------------------------------------
+ */
+
+static void the_next_snapshot_names_what_differs(void **state)
+{
+    struct machine *m;
+    struct error err = {0};
+    char text[200];
+    uint64_t tick;
+    bool is_known;
+    (void)state;
+    struct replayer *rp = session_replayer(&m);
+    assert_int_equal(replayer_run(rp, SECOND + SECOND / 5, &err), REPLAY_UNTIL);
+    phys_write(machine_phys(m), 0x1ff123, "x", 1); /* the guest never does */
+    assert_int_equal(replayer_run(rp, UINT64_MAX, &err), REPLAY_DIVERGED);
+    uint64_t good = replayer_report(rp)->last_good_tick;
+    uint64_t bad = replayer_report(rp)->first_bad_tick;
+    assert_true(good < SECOND + SECOND / 5 && SECOND + SECOND / 5 <= bad);
+    assert_true(explain_difference(rp, &tick, text, sizeof text));
+    assert_string_equal(text, "memory frame 511");
+    assert_in_range(tick, bad, bad + 2 * SECOND);
+    assert_true(explain_agrees(rp, good, bad, &is_known) && is_known);
+    session_drop(rp, m);
 }
 
 /* ---- what the report says
@@ -381,6 +408,7 @@ int main(void)
         cmocka_unit_test(what_needs_the_whole_piece_is_found),
         cmocka_unit_test(what_does_not_show_again_is_a_window),
         cmocka_unit_test(an_early_end_is_a_difference),
+        cmocka_unit_test(the_next_snapshot_names_what_differs),
         cmocka_unit_test(differences_name_registers),
         cmocka_unit_test(conditions_compute_as_in_c),
         cmocka_unit_test(malformed_conditions_name_the_place),

@@ -14,7 +14,10 @@
 
 #include <cmocka.h>
 
-enum { FIRST_TICK = 32000, LAST_TICK = 325000 }; /* of the guest's work */
+enum {
+    FIRST_TICK = 32000,
+    LAST_TICK = 300000
+}; /* of the guest's work, with an interrupt behind */
 
 static const char *const kinds[] = {"flag", "store", "interrupt", "x87"};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
@@ -177,6 +180,52 @@ static void what_never_holds_is_said(void **state)
     lab_assert_text(lab, "never holds from tick 0 to ");
 }
 
+/* The tick in front of an instruction that adds to a table, whose loss lasts.
+ */
+static unsigned long long lasting_store(struct lab *lab)
+{
+    return when(lab, "[u32 pc] == 0x950401", "--first --from 100000");
+}
+
+/* A replay that differs says which command finds the instruction; it does. */
+static void replay_names_the_command_that_narrows(void **state)
+{
+    struct lab *lab = *state;
+    need_session(lab);
+    unsigned long long tick = lasting_store(lab);
+    const char *relive_plant = planted(lab);
+    lab_run(lab, "%s --plant %llu:store replay s", relive_plant, tick);
+    lab_assert_status(lab, 1);
+    lab_assert_text(lab, "replay differs from the recording: ");
+    lab_assert_text(lab, "engine interp gives what was recorded");
+    const char *command = strstr(lab->text, "relive bisect s --engines ");
+    assert_non_null(command);
+    char words[200];
+    (void)snprintf(words, sizeof words, "%.*s", (int)strcspn(command, "\n"),
+                   command);
+    lab_run(lab, "%s --plant %llu:store %s --json", relive_plant, tick,
+            words + strlen("relive "));
+    lab_assert_status(lab, 1);
+    assert_int_equal(after(lab, "\"last_equal\": "), tick);
+    assert_non_null(strstr(lab->text, "add [edx*4+0x"));
+}
+
+static void a_recording_of_another_build_is_told(void **state)
+{
+    struct lab *lab = *state;
+    need_session(lab);
+    lab_run(lab,
+            "rm -rf p; %s --plant %llu:store record -o p "
+            "--bios $G/parting.bin --vgabios none --mem 4M --pace max "
+            "--rtc 2026-01-31T12:00:00",
+            planted(lab), lasting_store(lab));
+    lab_assert_status(lab, 33);
+    lab_run(lab, "$R replay p");
+    lab_assert_status(lab, 1);
+    lab_assert_text(lab, "engine interp differs too");
+    lab_assert_text(lab, "relive bisect p --against PROGRAM --from 0 --to ");
+}
+
 static void bad_questions_get_one_sentence(void **state)
 {
     static const char *const lines[] = {
@@ -214,6 +263,8 @@ int main(void)
         cmocka_unit_test(engines_do_not_differ),
         cmocka_unit_test(conditions_are_found_in_every_way),
         cmocka_unit_test(what_never_holds_is_said),
+        cmocka_unit_test(replay_names_the_command_that_narrows),
+        cmocka_unit_test(a_recording_of_another_build_is_told),
         cmocka_unit_test(bad_questions_get_one_sentence),
     };
     return cmocka_run_group_tests(tests, lab_open, lab_close);

@@ -7,7 +7,7 @@ KERNEL("cr3", 0x23b9875b, 0x23b9875b)
     movl $1024, %ecx
     rep movsl
     xorl %eax, %eax
-    movl $6000, %ebp
+    movl $600, %ebp
 1:  movl $TABLES, %ebx
     mov rB, %cr3
     call touch
@@ -25,8 +25,9 @@ KERNEL("cr3", 0x23b9875b, 0x23b9875b)
     dec %ecx
     jnz 2b
     ret
-touch:
-    movl $DATA, %esi
+touch: /* 16 pages, ten times */
+    movl $10, %edx
+4:  movl $DATA, %esi
     movl $16, %ecx
 3:  addl (rSI), %eax
     addl %ecx, %eax
@@ -34,5 +35,7 @@ touch:
     add $4160, rSI
     dec %ecx
     jnz 3b
+    dec %edx
+    jnz 4b
     ret
 KERNEL_END

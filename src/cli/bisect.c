@@ -117,13 +117,6 @@ static bool open_side(struct bisection *b, unsigned n,
     return true;
 }
 
-static const char *engine_name(enum machine_engine_kind kind)
-{
-    return kind == ENGINE_INTERP  ? "interp"
-           : kind == ENGINE_TIER1 ? "tier1"
-                                  : "auto";
-}
-
 static bool open_sides(struct bisection *b, const struct cli_options *o,
                        struct error *err)
 {
@@ -134,7 +127,7 @@ static bool open_sides(struct bisection *b, const struct cli_options *o,
         return open_side(b, 0, o, b->name[0], NULL, err) &&
                open_side(b, 1, o, b->name[1], NULL, err);
     }
-    const char *engine = engine_name(o->engine.kind);
+    const char *engine = machine_engine_name(o->engine.kind);
     strcpy(b->name[0], "this program");
     strcpy(b->name[1], "the other");
     return open_side(b, 0, o, engine, NULL, err) &&

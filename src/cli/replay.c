@@ -2,6 +2,7 @@
 #include "cli/replay.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/replay_narrow.h"
 #include "cli/replay_shares.h"
 #include "cli/report.h"
 #include "cli/signals.h"
@@ -241,6 +242,8 @@ static int replay(struct replay_run *r, const struct cli_options *o)
     channel_flush(&r->serial);
     progress_clear(&r->progress);
     int status = report(r, o, stop, &err);
+    if (stop == REPLAY_DIVERGED)
+        replay_narrow(&r->replay, o);
     if (stop != REPLAY_FAILED && !stats_write(&r->stats, m, &err))
         return cli_fail(&err);
     if (o->screenshot && stop != REPLAY_FAILED &&

@@ -11,7 +11,7 @@ enum {
     HASH_BITS = 17,
     HASH_SIZE = 1 << HASH_BITS,
     PAGE_SLOTS = 1 << 13,       /* frames that hold code, at most */
-    JUMP_SIZE = 1 << 12,
+    JUMP_SIZE = 1 << 15,
     CHUNK_SHIFT = 6             /* granularity of the code bitmap of a page */
 };
 

@@ -11,7 +11,7 @@
 enum {
     JIT_SLOTS = 1 << 18, /* direct jumps between blocks */
     JIT_NO_SLOT = 0,
-    JIT_JUMPS = 1 << 12, /* entries of the jump table */
+    JIT_JUMPS = 1 << 15, /* entries of the jump table */
     JIT_MNEMONICS = 2048, /* more than Zydis has */
     /* Host registers that hold no guest register; RAX has the flags. */
     H_SCRATCH_A = H_RCX, /* addresses */

@@ -136,8 +136,8 @@ void mmu_configure(struct mmu *m, const struct mmu_regs *regs)
     if (!oldest->stamp || !same_config(&oldest->config, &config)) {
         mmu_tlb_reset_space(m, oldest);
         oldest->config = config;
-        mmu_share_join(m, oldest);
     }
+    mmu_share_join(m, oldest);
     oldest->stamp = ++in->stamp;
     in->space = oldest;
     show(m);

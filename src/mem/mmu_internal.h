@@ -79,6 +79,7 @@ struct space {
     uint64_t fetched[FETCH_BITS / 64]; /* pages fetched from since the keys
                                           changed, hashed */
     bool shares; /* key[0] is that of the kernel half: see mmu_share.c */
+    bool may_share; /* trying to is worth while */
 };
 
 /* The upper half of 4-level spaces that have it in common. */
@@ -135,6 +136,8 @@ struct table {
     uint16_t noise;
     uint8_t entry_bytes; /* 0: free */
     uint8_t uses;
+    uint8_t sharers; /* spaces whose top table it is and that share the kernel
+                        half: any store to the upper half parts them */
     bool is_overflown; /* more uses than fit: every change drops all */
     struct table_use use[TABLE_USES];
     uint64_t used[16]; /* by entry number */
@@ -219,7 +222,7 @@ void mmu_page_find_memory(struct mmu *m, struct mmu_page *page);
 
 /* mmu_share.c */
 
-/* A space with a new configuration takes part in the kernel half if it can. */
+/* A space that is being switched to takes part in the kernel half if it can. */
 void mmu_share_join(struct mmu *m, struct space *s);
 /* It has a key of its own again. */
 void mmu_share_leave(struct mmu *m, struct space *s);

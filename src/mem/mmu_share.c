@@ -5,8 +5,8 @@
  * top tables have the same upper halves, with all present entries accessed,
  * translate upper addresses alike and set the same bits: they share the key of
  * supervisor fetches, as long as those are from upper addresses. The upper
- * halves of their top tables are watched as if every entry had been used; a
- * space whose half changes leaves. The tables below are the same frames, so a
+ * halves of their top tables are watched; a space whose half is stored to
+ * leaves. The tables below are the same frames, so a
  * change there renews the common key. */
 #include "mem/mmu_internal.h"
 
@@ -67,6 +67,9 @@ void mmu_share_join(struct mmu *m, struct space *s)
     struct kernel_half *k = &in->kernel;
     uint64_t root[HALF_ENTRIES];
     uint32_t frame;
+    if (!s->may_share)
+        return;
+    s->may_share = false;
     if ((s->config.bits & PAGING_MODE) != PAGING_4LEVEL ||
         !read_root(m, s, root, &frame))
         return;
@@ -95,15 +98,17 @@ void mmu_share_leave(struct mmu *m, struct space *s)
 
 void mmu_share_leave_all(struct mmu *m, unsigned spaces)
 {
-    for (; spaces; spaces &= spaces - 1)
-        mmu_share_leave(m, &m->internal->spaces[__builtin_ctz(spaces)]);
+    for (; spaces; spaces &= spaces - 1) {
+        struct space *s = &m->internal->spaces[__builtin_ctz(spaces)];
+        mmu_share_leave(m, s);
+        s->may_share = true; /* its top table may be another's by now */
+    }
 }
 
 void mmu_share_dissolve(struct mmu *m)
 {
     struct mmu_internal *in = m->internal;
-    for (unsigned i = 0; i < SPACES; i++)
-        mmu_share_leave(m, &in->spaces[i]);
+    mmu_share_leave_all(m, (1u << SPACES) - 1);
     in->kernel.is_live = false;
 }
 

@@ -389,6 +389,7 @@ void mmu_tlb_reset_space(struct mmu *m, struct space *s)
     forget_space(in->l2[0], L2_SETS * L2_WAYS, space_number(in, s));
     forget_space(in->large, LARGE_ENTRIES, space_number(in, s));
     s->shares = false;
+    s->may_share = true;
     renew_keys(m, s);
 }
 

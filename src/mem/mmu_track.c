@@ -91,9 +91,7 @@ static void drop_entry(struct mmu *m, struct table *t, unsigned entry)
         const struct table_use *u = &t->use[i];
         unsigned shift = entry_shift(t->entry_bytes, u->level);
         uint64_t at = sign_extend_48(u->base + ((uint64_t)entry << shift));
-        if (u->level == ROOT_LEVEL)
-            mmu_share_leave_all(m, u->spaces);
-        else
+        if (u->level != ROOT_LEVEL)
             mmu_share_drop(m, at, shift);
         if (u->level == 1)
             mmu_tlb_drop_page(m, u->spaces, at);
@@ -102,6 +100,13 @@ static void drop_entry(struct mmu *m, struct table *t, unsigned entry)
     }
     t->used[entry / 64] &= ~(UINT64_C(1) << entry % 64);
     t->used_entries--;
+}
+
+static void part_sharers(struct mmu *m, struct table *t)
+{
+    unsigned sharers = t->sharers;
+    t->sharers = 0;
+    mmu_share_leave_all(m, sharers);
 }
 
 /* Drop what depends on the frame as a whole, and stop watching it. */
@@ -118,6 +123,7 @@ static void drop_table(struct mmu *m, struct table *t)
             mmu_share_drop(m, u->base, shift);
         mmu_tlb_drop_range(m, u->spaces, u->base, shift);
     }
+    part_sharers(m, t);
     table_release(m, t);
 }
 
@@ -183,14 +189,7 @@ bool mmu_track_root(struct mmu *m, uint32_t frame, const struct space *s)
         t = table_new(m, frame, 8);
     if (!t || t->entry_bytes != 8)
         return false;
-    add_use(t, ROOT_LEVEL, 0, (uint8_t)(1u << (s - in->spaces)));
-    if (t->is_overflown)
-        return false;
-    for (unsigned word = 256 / 64; word < 512 / 64; word++) {
-        t->used_entries += (uint16_t)(64 - __builtin_popcountll(t->used[word]));
-        t->used[word] = UINT64_MAX;
-    }
-    t->noise = 0;
+    t->sharers |= (uint8_t)(1u << (s - in->spaces));
     return true;
 }
 
@@ -226,6 +225,8 @@ void mmu_track_store(void *context, uint32_t frame, uint32_t offset,
     const uint8_t *now = phys_frame_host(m->phys, frame);
     unsigned size = t->entry_bytes;
     bool has_dropped = false;
+    if (t->sharers && offset + bytes > PAGE_BYTES / 2)
+        part_sharers(m, t);
     for (uint32_t i = offset / size; i <= (offset + bytes - 1) / size; i++) {
         if (!(t->used[i / 64] >> i % 64 & 1))
             continue;
@@ -241,7 +242,7 @@ void mmu_track_store(void *context, uint32_t frame, uint32_t offset,
         }
         drop_entry(m, t, i);
     }
-    if (t->used_entries == 0)
+    if (t->used_entries == 0 && !t->sharers)
         table_release(m, t);
     else if (!has_dropped && !m->internal->is_walking &&
              ++t->noise == TABLE_NOISE_MAX)
