@@ -484,6 +484,7 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     totals->compiled += stats.blocks_compiled;
     totals->links += stats.links;
     totals->flushes += stats.flushes;
+    totals->refusals += stats.exit[JIT_EXIT_UNITS];
     if (!ok)
         report(p, forms, out);
     pair_fini(p);

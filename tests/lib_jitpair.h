@@ -112,6 +112,7 @@ struct jp_side {
 struct jp_totals {
     uint64_t programs, slices, ticks, shutdowns;
     uint64_t compiled, links, flushes;
+    uint64_t refusals; /* blocks left because of vector or x87 state */
 };
 
 /* Run these instructions in a loop in every mode of `modes` (bits), at CPL 0
