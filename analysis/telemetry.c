@@ -92,6 +92,42 @@ static json_t *exits(const struct jit_stats *a, const struct jit_stats *b)
     return o;
 }
 
+static json_t *tier2_totals(const struct jit_stats *a,
+                            const struct jit_stats *b)
+{
+    json_t *o = json_object(), *passes = json_object();
+    put_count(o, "blocks_compiled",
+              b->tier2_blocks_compiled - a->tier2_blocks_compiled);
+    put_ms(o, "compile_ms", b->tier2_ns - a->tier2_ns);
+    for (unsigned n = 0; n < JIT_PASSES; n++)
+        put_ms(passes, jit_pass_names[n], b->pass_ns[n] - a->pass_ns[n]);
+    put(o, "passes_ms", passes);
+    put_count(o, "dropped", b->tier2_dropped - a->tier2_dropped);
+    put_count(o, "slow_calls", b->slow_calls - a->slow_calls);
+    return o;
+}
+
+/* Why control left traces early. */
+static json_t *deopt_totals(const struct jit_stats *a,
+                            const struct jit_stats *b)
+{
+    json_t *o = json_object(), *reasons = json_object();
+    uint64_t branch = b->guard_fail_branch - a->guard_fail_branch;
+    uint64_t target = b->guard_fail_target - a->guard_fail_target;
+    uint64_t head = b->guard_fail_head - a->guard_fail_head;
+    uint64_t key = b->guard_fail_key - a->guard_fail_key;
+    uint64_t span = b->guard_fail_span - a->guard_fail_span;
+    put_count(o, "count", b->deopts - a->deopts);
+    put_count(o, "guard_fail", branch + target + head + key + span);
+    put_count(reasons, "branch", branch);
+    put_count(reasons, "target", target);
+    put_count(reasons, "page_at_loop", head);
+    put_count(reasons, "space", key);
+    put_count(reasons, "page_span", span);
+    put(o, "guard_fail_by_reason", reasons);
+    return o;
+}
+
 static json_t *jit_totals(const struct jit_stats *a, const struct jit_stats *b)
 {
     json_t *totals = json_object(), *tier1 = json_object(),
@@ -99,6 +135,8 @@ static json_t *jit_totals(const struct jit_stats *a, const struct jit_stats *b)
     put_count(tier1, "blocks_compiled", b->blocks_compiled - a->blocks_compiled);
     put_ms(tier1, "compile_ms", b->tier1_ns - a->tier1_ns);
     put(totals, "tier1", tier1);
+    put(totals, "tier2", tier2_totals(a, b));
+    put(totals, "deopt", deopt_totals(a, b));
     put_count(cache, "lookup_hit", b->lookup_hit - a->lookup_hit);
     put_count(cache, "lookup_miss", b->lookup_miss - a->lookup_miss);
     put_count(cache, "capacity_bytes", b->capacity_bytes);
@@ -126,7 +164,9 @@ static json_t *rolling(const struct sample *a, const struct sample *b)
     put_count(o, "window_ms", (b->host_ns - a->host_ns) / 1000000);
     put(o, "cache_hit_rate", json_real(rate(hits, hits + misses)));
     put(o, "compile_ms_per_s",
-        json_real((double)(k->tier1_ns - j->tier1_ns) / 1e6 / seconds));
+        json_real((double)(k->tier1_ns - j->tier1_ns + k->tier2_ns -
+                           j->tier2_ns) /
+                  1e6 / seconds));
     put(o, "blocks_compiled_per_s",
         json_real((double)(k->blocks_compiled - j->blocks_compiled) /
                   seconds));

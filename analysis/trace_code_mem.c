@@ -304,28 +304,31 @@ static bool get_value(struct trace_coder *t, const struct code_slot *s,
 static bool code_values(struct trace_coder *t, const struct trace_chunk *c,
                         const struct trace_blocks *b, bool is_out)
 {
-    struct walk w = {.c = c, .t = t};
     uint64_t before = 0;
-    size_t n = 0;
-    uint32_t site, row = 0;
+    size_t run = 0;
+    uint32_t first = 0, row = UINT32_MAX; /* of the run; of the access before */
+    unsigned nth = 0;
     if (!code_make_sites(t, c, b))
         return false;
     memset(t->known, 0, CODE_KNOWN * sizeof *t->known);
-    uint32_t last = last_site(t);
-    for (bool more = true; more && !t->failed; row++) {
-        more = walk_next(&w, &site);
-        if (!more)
-            site = last;
-        size_t first = n;
-        for (; n < c->accesses.count && c->accesses.at[n].row == row; n++) {
-            struct trace_access *a = &c->accesses.at[n];
-            struct code_slot *s = code_slot(t, site, (unsigned)(n - first));
-            if (is_out)
-                put_value(t, s, a, before);
-            else if (!get_value(t, s, a, before))
-                return false;
-            learn_value(t, s, a, &before);
+    uint32_t site = last_site(t), last = site;
+    for (size_t n = 0; n < c->accesses.count && !t->failed; n++) {
+        struct trace_access *a = &c->accesses.at[n];
+        nth = a->row == row ? nth + 1 : 0;
+        row = a->row;
+        while (run < c->runs.count && row >= first + c->runs.at[run].count)
+            first += c->runs.at[run++].count;
+        site = last;
+        if (run < c->runs.count) {
+            const struct trace_run *r = &c->runs.at[run];
+            site = t->bases.at[t->local_of[r->block]] + r->first + row - first;
         }
+        struct code_slot *s = code_slot(t, site, nth);
+        if (is_out)
+            put_value(t, s, a, before);
+        else if (!get_value(t, s, a, before))
+            return false;
+        learn_value(t, s, a, &before);
     }
     return true;
 }

@@ -153,6 +153,21 @@ static void side_fini(struct jp_side *s)
     phys_free(s->phys);
 }
 
+/* Three seeds of four have tier 2, which one of four of them compiles on the
+ * thread. */
+static void plan_tier2(struct jit_options *o, struct oracle_random *r)
+{
+    static const uint32_t traces[] = {20, 100, 5000, 5000};
+    if (oracle_below(r, 4) == 0)
+        return;
+    o->tier2 = oracle_below(r, 4) == 0 ? JIT_TIER2_THREAD : JIT_TIER2_AT_ONCE;
+    o->tier2_threshold =
+        oracle_below(r, 4) == 0 ? 64 : 1 + oracle_below(r, 4);
+    o->trace_max = traces[oracle_below(r, 4)];
+    o->inline_max = 1 + oracle_below(r, 60);
+    o->unroll_max = 1 + oracle_below(r, 16);
+}
+
 static struct plan make_plan(struct oracle_random *r)
 {
     static const uint32_t caches[] = {4 << 10, 20000,   256 << 10,
@@ -170,6 +185,7 @@ static struct plan make_plan(struct oracle_random *r)
     for (unsigned n = 0; n < 2; n++)
         if (oracle_below(r, 6) == 0)
             p.blocks[n] = 1 + oracle_below(r, 4);
+    plan_tier2(&p.jit, r);
     return p;
 }
 
@@ -202,7 +218,10 @@ static bool pair_init(struct pair *p, uint64_t seed,
 {
     memset(p, 0, sizeof *p);
     jp_scene(&p->scene, seed);
-    jp_code(&p->scene, forms);
+    if (seed & 1)
+        jp_code_loops(&p->scene);
+    else
+        jp_code(&p->scene, forms);
     p->r.seed = p->scene.r.seed;
     p->plan = make_plan(&p->r);
     return pair_start(p, err);
@@ -485,6 +504,9 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     totals->links += stats.links;
     totals->flushes += stats.flushes;
     totals->refusals += stats.exit[JIT_EXIT_UNITS];
+    totals->traces += stats.tier2_blocks_compiled;
+    totals->trace_ticks += stats.tier2_ticks;
+    totals->deopts += stats.deopts;
     if (!ok)
         report(p, forms, out);
     pair_fini(p);

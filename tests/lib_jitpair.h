@@ -98,6 +98,9 @@ void jp_registers(const struct jp_scene *s, struct cpu *c);
 /* Fill the code frames and the entries. */
 void jp_code(struct jp_scene *s, const struct oracle_forms *forms);
 
+/* The same with code that loops (lib_jitpair_loops.c). */
+void jp_code_loops(struct jp_scene *s);
+
 /* ---- the pair (lib_jitpair.c)
  * ------------------------------------------------- */
 
@@ -113,6 +116,7 @@ struct jp_totals {
     uint64_t programs, slices, ticks, shutdowns;
     uint64_t compiled, links, flushes;
     uint64_t refusals; /* blocks left because of vector or x87 state */
+    uint64_t traces, trace_ticks, deopts; /* of tier 2 */
 };
 
 /* Run these instructions in a loop in every mode of `modes` (bits), at CPL 0

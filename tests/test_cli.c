@@ -329,7 +329,7 @@ static void usage_errors_are_one_sentence(void **state)
         {"run --boot x", "--boot"},
         {"run --serial tape", "--serial: expected stdio"},
         {"run --display gtk", "--display"},
-        {"run --engine kvm", "--engine: expected auto, interp or tier1"},
+        {"run --engine kvm", "--engine: expected auto, interp, tier1 or tier2"},
         {"run --pace slow", "--pace: expected real or max"},
         {"run --rtc 2026-02-30", "--rtc: expected a date"},
         {"run --rtc 2026-01-01T25:00", "--rtc: expected a date"},
@@ -580,6 +580,14 @@ static void changed_media_are_named(void **state)
     (void)snprintf(path, sizeof path, "%s/own.bin", f->dir);
     assert_int_equal(unlink(path), 0);
     refuses(f, "replay media", "own.bin");
+    /* They have moved: they are found, and compared all the same. */
+    (void)snprintf(path, sizeof path, "%s/moved", f->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_bios(f, "moved/own.bin", halt_code, sizeof halt_code);
+    expect(f, "replay media --media moved", 0, "all equal");
+    write_bios(f, "moved/own.bin", fault_code, sizeof fault_code);
+    refuses(f, "replay media --media moved", "moved/own.bin' is not the");
+    refuses(f, "replay media --media nowhere", "own.bin");
     free(image);
 }
 

@@ -21,7 +21,10 @@ static void check(struct lab *lab, const char *name)
         "--stress-tlb 1", "--stress-block 1", "--stress-save 1009",
         "--stress-tlb 1 --stress-block 1 --stress-save 100003",
         "--engine interp", "--engine tier1 --jit-threshold 1",
-        "--engine tier1 --jit-threshold 1 --jit-cache 1M --stress-save 4001"};
+        "--engine tier1 --jit-threshold 1 --jit-cache 1M --stress-save 4001",
+        "--engine tier2 --jit-threshold 1 --jit-tier2-threshold 1 --jit-wait",
+        "--engine tier2 --jit-threshold 2 --jit-tier2-threshold 70 "
+        "--stress-tlb 1"};
     lab_run(lab, "$R run --bios $G/%s.bin " MACHINE " --debugcon stdio $S",
             name);
     lab_assert_text(lab, ": ok, checks passed");

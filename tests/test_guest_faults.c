@@ -218,6 +218,27 @@ static void flipped_bits_never_crash(void **state)
     free(data);
 }
 
+/* To another machine, where none of the files that it was made from is. */
+static void a_packed_session_needs_nothing_else(void **state)
+{
+    struct lab *lab = *state;
+    char recorded[64], replayed[64];
+    record_echo(lab, "sent");
+    lab_state(lab, recorded);
+    lab_run(lab, "$R pack sent --with-media && mkdir far away && "
+                 "mv sent.relive far && mv disk.img bios.bin sent away");
+    lab_assert_status(lab, 0);
+    lab_run(lab, "cd far && $R unpack sent.relive -o here && rm sent.relive && "
+                 "$R replay here $S && ls");
+    lab_assert_status(lab, 0);
+    lab_assert_text(lab, "all equal");
+    lab_assert_no_text(lab, "bios.bin");
+    lab_state(lab, replayed);
+    assert_string_equal(recorded, replayed);
+    lab_run(lab, "$R check far/here");
+    lab_assert_status(lab, 0);
+}
+
 static void unwritable_and_existing_sessions_are_refused(void **state)
 {
     struct lab *lab = *state;
@@ -243,6 +264,7 @@ int main(void)
         cmocka_unit_test(newer_format_is_refused),
         cmocka_unit_test(truncated_sessions_are_told),
         cmocka_unit_test(flipped_bits_never_crash),
+        cmocka_unit_test(a_packed_session_needs_nothing_else),
         cmocka_unit_test(unwritable_and_existing_sessions_are_refused),
     };
     return cmocka_run_group_tests(tests, lab_open, lab_close);

@@ -1,5 +1,6 @@
 /* What happens in guests with paging, rings and system calls: searches against
  * single steps. */
+#include "analysis/calls.h"
 #include "analysis/scan.h"
 #include "cpu/cpu.h"
 #include "lib_travelsession.h"
@@ -116,6 +117,73 @@ static void system_calls_and_what_they_give_back(void **state)
     assert_true(answered > 0);
 }
 
+static const uint8_t *opcode(const struct travelplace *p)
+{
+    const uint8_t *at = p->code;
+    while (*at == 0x66 || *at == 0x67 || *at == 0x2e || (*at & 0xf8) == 0x48)
+        at++;
+    return at;
+}
+
+static bool is_call(const uint8_t *op)
+{
+    unsigned digit = op[1] >> 3 & 7;
+    return op[0] == 0xe8 || op[0] == 0x9a ||
+           (op[0] == 0xff && (digit == 2 || digit == 3));
+}
+
+static bool is_return(const uint8_t *op)
+{
+    return op[0] == 0xc3 || op[0] == 0xc2 || op[0] == 0xcb || op[0] == 0xca;
+}
+
+/* Calls and their returns, by a stack of our own over the steps. */
+static void call_trees_are_those_of_the_steps(void **state)
+{
+    struct travelsession *s = *state;
+    struct calls_query q = calls_query_all();
+    struct calls calls;
+    struct error err;
+    struct {
+        uint64_t slot;
+        size_t number;
+    } open[64];
+    unsigned depth = 0, returned = 0;
+    size_t n = 0, deep = 0;
+    assert_int_equal(calls_gather(s->travel, &q, &calls, &err), TRAVEL_THERE);
+    for (unsigned i = 0; i + 1 < s->count; i++) {
+        const struct travelplace *p = &s->places[i];
+        if (!retired(p))
+            continue;
+        if (is_call(opcode(p))) {
+            assert_true(n < calls.count && depth < 64);
+            const struct call *c = &calls.at[n];
+            while (depth && open[depth - 1].slot <= c->slot)
+                depth--;
+            assert_int_equal(c->tick, p->place.tick);
+            assert_int_equal(c->entry, p[1].rip);
+            assert_int_equal(c->parent, depth ? (int64_t)open[depth - 1].number
+                                              : CALL_NO_PARENT);
+            assert_int_equal(c->depth, depth);
+            deep += depth > 0;
+            open[depth].slot = c->slot;
+            open[depth++].number = n++;
+        } else if (is_return(opcode(p)) && depth) {
+            const struct call *c = &calls.at[open[depth - 1].number];
+            if (p[1].rip != c->back || !c->has_returned)
+                continue;
+            assert_int_equal(c->end, p[1].place.tick);
+            depth--;
+            returned++;
+        }
+    }
+    assert_int_equal(n, calls.count);
+    assert_true(n > 0 && returned > 0);
+    print_message("%zu calls, %zu of them in others, %u returned\n", n, deep,
+                  returned);
+    calls_fini(&calls);
+}
+
 static int make(void **state, const char *name)
 {
     if (travelsession_make_guest(state, name) != 0)
@@ -142,6 +210,7 @@ int main(void)
         cmocka_unit_test(loads_of_cr3_are_those_stepped_over),
         cmocka_unit_test(exceptions_are_the_deliveries),
         cmocka_unit_test(system_calls_and_what_they_give_back),
+        cmocka_unit_test(call_trees_are_those_of_the_steps),
     };
     const struct CMUnitTest of_paging[] = {
         cmocka_unit_test(loads_of_cr3_are_those_stepped_over),

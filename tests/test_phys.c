@@ -481,6 +481,97 @@ static void changes_are_a_set_of_their_own(void **state)
     phys_on_first_store(b->p, NULL, NULL);
 }
 
+struct spied {
+    unsigned stores, dmas;
+    uint32_t frame, offset, bytes;
+    uint8_t old, in;
+    const struct phys *p;
+};
+
+static void on_spied(void *context, uint32_t frame, uint32_t offset,
+                     uint32_t bytes, const void *in, bool is_dma)
+{
+    struct spied *s = context;
+    s->stores++;
+    s->dmas += is_dma;
+    s->frame = frame;
+    s->offset = offset;
+    s->bytes = bytes;
+    s->old = phys_frame_host(s->p, frame)[offset];
+    s->in = *(const uint8_t *)in;
+}
+
+/* Also of stores that change nothing, and of whoever makes them. */
+static void a_spy_hears_of_every_store_before_it_is_done(void **state)
+{
+    struct bench *b = *state;
+    struct spied s = {.p = b->p};
+    phys_spy(b->p, on_spied, &s);
+    write32(b->p, 0x2010, 1);
+    assert_int_equal(s.stores, 0);
+    assert_true(phys_make_writable(b->p, b->ram + 2));
+    phys_flag_set(b->p, b->ram + 2, FRAME_SPIED);
+    assert_false(phys_make_writable(b->p, b->ram + 2));
+    write32(b->p, 0x2010, 2);
+    assert_int_equal(s.stores, 1);
+    assert_int_equal(s.frame, b->ram + 2);
+    assert_int_equal(s.offset, 0x10);
+    assert_int_equal(s.old, 1);
+    assert_int_equal(s.in, 2);
+    write32(b->p, 0x2010, 2);
+    assert_int_equal(s.stores, 2);
+    assert_int_equal(s.dmas, 0);
+    phys_dma_write(b->p, 0x1ffe, "abcd", 4);
+    assert_int_equal(s.stores, 3);
+    assert_int_equal(s.dmas, 1);
+    assert_int_equal(s.bytes, 2);
+    assert_int_equal(s.in, 'c');
+    write32(b->p, 0x2010, 3);
+    assert_int_equal(s.dmas, 1);
+    phys_flag_clear(b->p, b->ram + 2, FRAME_SPIED);
+    write32(b->p, 0x2010, 4);
+    assert_int_equal(s.stores, 4);
+    assert_true(phys_make_writable(b->p, b->ram + 2));
+}
+
+struct mmio_spied {
+    unsigned reads, writes;
+    uint64_t paddr, value;
+    unsigned bytes;
+};
+
+static void on_mmio_spied(void *context, uint64_t paddr, unsigned bytes,
+                          bool is_write, uint64_t value)
+{
+    struct mmio_spied *s = context;
+    s->reads += !is_write;
+    s->writes += is_write;
+    s->paddr = paddr;
+    s->bytes = bytes;
+    s->value = value;
+}
+
+static void a_spy_hears_of_device_memory(void **state)
+{
+    struct bench *b = *state;
+    struct mmio_spied s = {0};
+    phys_map_mmio(b->p, 0xe0000000, 0x2000, &device_ops, b, 0x100000,
+                  PHYS_READ | PHYS_WRITE);
+    phys_spy_mmio(b->p, on_mmio_spied, &s);
+    write32(b->p, 0xe0000008, 0x1234);
+    assert_int_equal(s.writes, 1);
+    assert_int_equal(s.paddr, 0xe0000008);
+    assert_int_equal(s.bytes, 4);
+    assert_int_equal(s.value, 0x1234);
+    uint32_t v = read32(b->p, 0xe0000004);
+    assert_int_equal(s.reads, 1);
+    assert_int_equal(s.paddr, 0xe0000004);
+    assert_int_equal((uint32_t)s.value, v);
+    write32(b->p, 0x1000, 1);
+    phys_dma_write(b->p, 0xe0000000, &v, 4);
+    assert_int_equal(s.writes, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,6 +584,8 @@ int main(void)
         CASE(a20_masks_the_cpu_and_not_dma),
         CASE(random_remaps_equal_a_page_array),
         CASE(watchers_see_stores_with_the_old_bytes),
+        CASE(a_spy_hears_of_every_store_before_it_is_done),
+        CASE(a_spy_hears_of_device_memory),
         CASE(flagging_a_frame_takes_direct_writes_away),
         CASE(digest_drops_direct_writes_once),
         CASE(changes_are_a_set_of_their_own),

@@ -6,6 +6,7 @@
 #include "replay/info.h"
 #include "replay/stage.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -289,6 +290,39 @@ static void a_stage_keeps_what_the_guest_overwrites(void **state)
     machine_free(m);
 }
 
+/* Anywhere in the file of a session full of snapshots, shared pages and all. */
+static void every_flipped_bit_of_200_is_found(void **state)
+{
+    (void)state;
+    char file[96];
+    struct check_report report;
+    struct error err = {0};
+    struct recorder_options o = session_options();
+    o.snapshot_interval = SECOND / 4;
+    session_record(&o, 5);
+    (void)snprintf(file, sizeof file, "%s/data.mdb", session_path);
+    int fd = open(file, O_RDWR);
+    assert_true(fd >= 0);
+    off_t bytes = lseek(fd, 0, SEEK_END);
+    srand(20260131);
+    for (unsigned i = 0; i < 200; i++) {
+        off_t at = (off_t)(((uint64_t)rand() << 16 ^ (unsigned)rand()) %
+                           (uint64_t)bytes);
+        uint8_t good, bad;
+        assert_int_equal(pread(fd, &good, 1, at), 1);
+        bad = good ^ (uint8_t)(1u << rand() % 8);
+        assert_int_equal(pwrite(fd, &bad, 1, at), 1);
+        err = (struct error){0};
+        if (session_check(session_path, &report, &err))
+            fail_msg("a flipped bit of byte %lld is not noticed", (long long)at);
+        assert_true(strlen(err.text) > 20);
+        assert_int_equal(pwrite(fd, &good, 1, at), 1);
+    }
+    assert_true(session_check(session_path, &report, &err));
+    assert_in_range(report.snapshots, 10, 22);
+    assert_int_equal(close(fd), 0);
+}
+
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, session_dir_make, session_dir_remove)
 
@@ -301,6 +335,7 @@ int main(void)
         TEST(a_budget_thins_old_snapshots_out),
         TEST(a_kill_leaves_whole_snapshots),
         TEST(a_stage_keeps_what_the_guest_overwrites),
+        TEST(every_flipped_bit_of_200_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,6 +60,11 @@ static const struct machine_stats second = {
             .lookup_hit = 100,
             .lookup_miss = 20,
             .tier1_ns = 4000000,
+            .tier2_blocks_compiled = 11,
+            .pass_ns = {[JIT_PASS_CSE] = 3000000},
+            .guard_fail_branch = 30,
+            .guard_fail_key = 4,
+            .deopts = 6,
             .exit = {[JIT_EXIT_HANDLER] = 9}}};
 
 static void totals_count_from_the_first_sample(void **state)
@@ -80,6 +85,11 @@ static void totals_count_from_the_first_sample(void **state)
     assert_true(number(o, "jit.totals.tier1.compile_ms") == 4.0);
     assert_true(number(o, "jit.totals.cache.lookup_hit") == 90);
     assert_true(number(o, "jit.totals.exits.handler") == 9);
+    assert_true(number(o, "jit.totals.tier2.blocks_compiled") == 11);
+    assert_true(number(o, "jit.totals.tier2.passes_ms."
+                          "common_subexpression_elimination") == 3.0);
+    assert_true(number(o, "jit.totals.deopt.guard_fail") == 34);
+    assert_true(number(o, "jit.totals.deopt.count") == 6);
     assert_true(number(o, "jit.rolling.cache_hit_rate") == 0.9);
     assert_true(number(o, "jit.rolling.compile_ms_per_s") == 2.0);
     assert_true(number(o, "jit.rolling.blocks_compiled_per_s") == 50);

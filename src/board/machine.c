@@ -317,11 +317,19 @@ bool machine_screen_text(struct machine *m, struct screen_text *text)
     return vga_screen_text(m->vga, text);
 }
 
+static enum jit_tier2 tier2_of(const struct machine_engine *engine)
+{
+    if (engine->kind != ENGINE_TIER2)
+        return JIT_TIER2_OFF;
+    return engine->compiles_at_once ? JIT_TIER2_AT_ONCE : JIT_TIER2_THREAD;
+}
+
 const char *machine_engine_name(enum machine_engine_kind kind)
 {
     static const char *const names[] = {[ENGINE_AUTO] = "auto",
                                         [ENGINE_INTERP] = "interp",
-                                        [ENGINE_TIER1] = "tier1"};
+                                        [ENGINE_TIER1] = "tier1",
+                                        [ENGINE_TIER2] = "tier2"};
     return names[kind];
 }
 
@@ -331,6 +339,12 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
     const struct jit_options options = {.cache_bytes = engine->cache_bytes,
                                         .tier1_threshold =
                                             engine->tier1_threshold,
+                                        .tier2 = tier2_of(engine),
+                                        .tier2_threshold =
+                                            engine->tier2_threshold,
+                                        .trace_max = engine->trace_max,
+                                        .inline_max = engine->inline_max,
+                                        .unroll_max = engine->unroll_max,
                                         .now_ns = engine->now_ns,
                                         .count_memory = engine->count_memory,
                                         .on_code = engine->on_code,

@@ -149,14 +149,21 @@ enum machine_engine_kind {
     ENGINE_AUTO,   /* the fastest that this host allows: tier 1, or tier 0 where
                       there is no memory for compiled code */
     ENGINE_INTERP, /* tier 0 alone */
-    ENGINE_TIER1   /* tier 0, and blocks that run often compiled */
+    ENGINE_TIER1,  /* tier 0, and blocks that run often compiled */
+    ENGINE_TIER2   /* as above, and hot paths compiled as traces */
 };
 struct machine_engine {
     enum machine_engine_kind kind;
     uint64_t cache_bytes;     /* host code; 0: 256 MB */
     uint32_t tier1_threshold; /* executions before compiling; 0: 10 */
+    uint32_t tier2_threshold; /* of a compiled block; 0: 1000 */
+    uint32_t trace_max;       /* instructions of a trace; 0: 5000 */
+    uint32_t inline_max;      /* of a call inlined in it; 0: 50 */
+    uint32_t unroll_max;      /* iterations of a loop unrolled; 0: 16 */
+    bool compiles_at_once;    /* traces on the vCPU's thread: for tests */
     bool count_memory;        /* jit_options.count_memory */
-    uint64_t (*now_ns)(void *context); /* times compilation; NULL: no */
+    uint64_t (*now_ns)(void *context); /* times compilation; NULL: no.
+                                          Called on the JIT thread */
     jit_code_fn *on_code;     /* told of compiled code; NULL: nobody */
     void *on_code_context;    /* borrowed */
 };

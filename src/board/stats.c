@@ -9,7 +9,9 @@ static void jit_part(const struct machine *m, struct machine_stats *out)
     if (!m->jit)
         return;
     jit_stats(m->jit, &out->jit);
-    out->tier_insns[1] = out->jit.entered_ticks - out->jit.handler_ticks;
+    out->tier_insns[2] = out->jit.tier2_ticks;
+    out->tier_insns[1] = out->jit.entered_ticks - out->jit.handler_ticks -
+                         out->jit.tier2_ticks;
 }
 
 void machine_stats(const struct machine *m, struct machine_stats *out)

@@ -338,7 +338,7 @@ const struct command command_bisect = {
         "every store to what is\nread at constant addresses, or whenever rip "
         "is what is asked for. Exit status 1\nwhen the condition never "
         "holds.",
-    .groups = {bisect_options, engine_options},
+    .groups = {bisect_options, engine_options, media_options},
     .takes_session = true,
     .run = run,
 };

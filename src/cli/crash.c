@@ -235,7 +235,7 @@ const struct command command_crash = {
                "the machine where it happened:\nin front of the instruction "
                "that failed when there is one. Exit status 1 when\nthe guest "
                "failed.",
-    .groups = {crash_options, engine_options},
+    .groups = {crash_options, engine_options, media_options},
     .takes_session = true,
     .run = run,
 };

@@ -284,7 +284,7 @@ const struct command command_debug = {
         "memory\n"
         "or registers starts a what-if branch: the recording stays as it is,\n"
         "and going back drops the branch.",
-    .groups = {debug_options, engine_options},
+    .groups = {debug_options, engine_options, media_options},
     .takes_session = true,
     .run = run,
 };

@@ -110,7 +110,7 @@ const struct command command_export = {
         "page tables map\nit at that tick; gdb opens it (gdb vmlinux core), and "
         "crash(8) that of a Linux\nguest. A Windows crash dump takes what it "
         "says of bugcheck, modules and memory\nfrom the guest's kernel.",
-    .groups = {export_options, engine_options},
+    .groups = {export_options, engine_options, media_options},
     .takes_session = true,
     .run = run,
 };

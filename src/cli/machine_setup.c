@@ -93,11 +93,24 @@ static int recorded_index(const struct machine_setup *s, const char *role,
     return -1;
 }
 
+/* Where a medium is: in the directory that the user has named, or at `path`. */
+static const char *whereabouts(const struct machine_setup *s, const char *path,
+                               char found[PATH_MAX])
+{
+    const char *name = strrchr(path, '/');
+    if (!s->media_dir)
+        return path;
+    int n = snprintf(found, PATH_MAX, "%s/%s", s->media_dir,
+                     name ? name + 1 : path);
+    return n < PATH_MAX && access(found, R_OK) == 0 ? found : path;
+}
+
 static bool open_base(const struct machine_setup *s, int index,
                       const char *role, const char *path,
                       struct block_base *base, struct media_identity *id,
                       struct error *err)
 {
+    char moved[PATH_MAX];
     uint8_t hash[MEDIA_HASH_BYTES];
     enum store_found found =
         index < 0 ? STORE_NONE
@@ -106,6 +119,7 @@ static bool open_base(const struct machine_setup *s, int index,
         *id = s->session->media[index];
     if (found != STORE_NONE)
         return found == STORE_FOUND;
+    path = whereabouts(s, path, moved);
     if (!image_open(path, base, hash, err))
         return false;
     identify(id, role, path, base->bytes, hash);
@@ -148,6 +162,7 @@ static bool add_blob(struct machine_setup *s, const char *path,
                      struct error *err)
 {
     void *data;
+    char moved[PATH_MAX];
     uint8_t hash[MEDIA_HASH_BYTES];
     if (!path[0])
         return true;
@@ -156,6 +171,8 @@ static bool add_blob(struct machine_setup *s, const char *path,
         index < 0 ? STORE_NONE
                   : content_blob(s->session, (unsigned)index, &data,
                                  &out->bytes, err);
+    if (found == STORE_NONE)
+        path = whereabouts(s, path, moved);
     if (found == STORE_BAD ||
         (found == STORE_NONE &&
          !blob_read(path, max_bytes, &data, &out->bytes, err)))
@@ -258,11 +275,12 @@ bool machine_setup_open(struct machine_setup *s,
 
 bool machine_setup_open_session(struct machine_setup *s,
                                 const struct session *session, bool notes_reads,
-                                struct error *err)
+                                const char *media_dir, struct error *err)
 {
     memset(s, 0, sizeof *s);
     s->session = session;
     s->notes_reads = notes_reads;
+    s->media_dir = media_dir;
     return build(s, &session->config, err);
 }
 

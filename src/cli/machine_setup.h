@@ -21,6 +21,8 @@ struct machine_setup {
     const struct replayer *replayer;
     /* Of a recorded machine; borrowed. */
     const struct session *session;
+    const char *media_dir; /* borrowed; where recorded media may be now, by name;
+                              NULL: where they were */
     bool notes_reads; /* of disks: what the machine reads goes into reads */
     struct content_reads *reads[MEDIA_MAX]; /* owned; as session->media */
     struct perf_map *perf_map; /* owned; NULL: nobody asked */
@@ -38,7 +40,7 @@ bool machine_setup_open(struct machine_setup *setup,
  * session itself has. */
 bool machine_setup_open_session(struct machine_setup *setup,
                                 const struct session *session, bool notes_reads,
-                                struct error *err);
+                                const char *media_dir, struct error *err);
 /* How the machine runs code: the engine of o and what profilers are told. */
 bool machine_setup_engine(struct machine_setup *setup,
                           const struct cli_options *o, struct error *err);

@@ -56,6 +56,7 @@ struct cli_options {
     bool no_verify, json;
     const char *listen, *arch; /* debug's */
     const char *format;        /* export's */
+    const char *media_dir;     /* of a session's media that have moved */
     const char *what, *name;   /* trace's, traces' */
     bool deletes;              /* traces' */
     bool with_gdb;
@@ -94,6 +95,7 @@ struct command {
 
 extern const struct option_row machine_options[];
 extern const struct option_row engine_options[];
+extern const struct option_row media_options[]; /* of who replays */
 extern const struct option_row stats_options[];
 extern const struct option_row stress_options[];
 

@@ -261,8 +261,10 @@ static bool take_engine(struct cli_options *o, const char *v, struct error *err)
         o->engine.kind = ENGINE_INTERP;
     else if (strcmp(v, "tier1") == 0)
         o->engine.kind = ENGINE_TIER1;
+    else if (strcmp(v, "tier2") == 0)
+        o->engine.kind = ENGINE_TIER2;
     else
-        return bad("engine", "auto, interp or tier1", v, err);
+        return bad("engine", "auto, interp, tier1 or tier2", v, err);
     return true;
 }
 
@@ -309,6 +311,50 @@ static bool take_jit_threshold(struct cli_options *o, const char *v,
     if (!number("jit-threshold", v, 1 << 30, &n, err))
         return false;
     o->engine.tier1_threshold = (uint32_t)n;
+    return true;
+}
+
+static bool take_small(const char *name, const char *v, uint64_t most,
+                       uint32_t *to, struct error *err)
+{
+    uint64_t n;
+    if (!number(name, v, most, &n, err))
+        return false;
+    *to = (uint32_t)n;
+    return true;
+}
+
+static bool take_tier2_threshold(struct cli_options *o, const char *v,
+                                 struct error *err)
+{
+    return take_small("jit-tier2-threshold", v, 1 << 30,
+                      &o->engine.tier2_threshold, err);
+}
+
+static bool take_jit_trace(struct cli_options *o, const char *v,
+                           struct error *err)
+{
+    return take_small("jit-trace", v, 5000, &o->engine.trace_max, err);
+}
+
+static bool take_jit_inline(struct cli_options *o, const char *v,
+                            struct error *err)
+{
+    return take_small("jit-inline", v, 5000, &o->engine.inline_max, err);
+}
+
+static bool take_jit_unroll(struct cli_options *o, const char *v,
+                            struct error *err)
+{
+    return take_small("jit-unroll", v, 1000, &o->engine.unroll_max, err);
+}
+
+static bool take_jit_wait(struct cli_options *o, const char *v,
+                          struct error *err)
+{
+    (void)v;
+    (void)err;
+    o->engine.compiles_at_once = true;
     return true;
 }
 
@@ -427,14 +473,43 @@ const struct option_row machine_options[] = {
     {0},
 };
 
+static bool take_media(struct cli_options *o, const char *v, struct error *err)
+{
+    o->media_dir = v;
+    return v[0] || error_set(err, ERR_USAGE,
+                             "--media: expected a directory, found ''");
+}
+
+const struct option_row media_options[] = {
+    {"media", 0, "DIR",
+     "look in DIR first, by their names, for the firmware and media of the "
+     "session",
+     take_media},
+    {0},
+};
+
 const struct option_row engine_options[] = {
     {"engine", 0, "NAME",
      "interp interprets guest code, tier1 also compiles what runs "
-     "often, auto (default) is the fastest; the guest cannot tell",
+     "often, tier2 also compiles hot paths as one, auto (default) is "
+     "the usual choice; the guest cannot tell",
      take_engine},
     {"jit-threshold", 0, "N",
      "executions of a block before tier 1 compiles it (default 10)",
      take_jit_threshold},
+    {"jit-tier2-threshold", 0, "N",
+     "executions of a compiled block before tier 2 looks at it "
+     "(default 1000)",
+     take_tier2_threshold},
+    {"jit-trace", 0, "N", "instructions of a trace, at most (default 5000)",
+     take_jit_trace},
+    {"jit-inline", 0, "N",
+     "instructions of a call that traces follow (default 50)",
+     take_jit_inline},
+    {"jit-unroll", 0, "N",
+     "iterations of a loop that traces unroll (default 16)", take_jit_unroll},
+    {"jit-wait", 0, NULL,
+     "for testing: tier 2 compiles while the guest waits", take_jit_wait},
     {"jit-cache", 0, "SIZE", "host memory for compiled code (default 256M)",
      take_jit_cache},
     {"jit-perf-map", 0, NULL,

@@ -167,7 +167,7 @@ const struct command command_pack = {
         "Write a session into one compressed file, for relive unpack. Media\n"
         "are named in it, not included, unless --with-media says so; then\n"
         "the session is replayed once to learn which blocks it reads.",
-    .groups = {pack_options, engine_options},
+    .groups = {pack_options, engine_options, media_options},
     .takes_session = true,
     .run = run_pack,
 };

@@ -280,7 +280,7 @@ const struct command command_query = {
         "sees\nthe machine at any tick, the events and the output, and "
         "changes nothing\nof the recording. 'relive help lua' lists what "
         "there is. Scripts get no\nway to the host beside --allow-files.",
-    .groups = {query_options, engine_options},
+    .groups = {query_options, engine_options, media_options},
     .takes_session = true,
     .takes_script = true,
     .run = run,

@@ -29,7 +29,8 @@ bool replay_open(struct replay *r, const struct cli_options *o,
     if (!r->replayer)
         return false;
     const struct session *s = replayer_session(r->replayer);
-    if (!machine_setup_open_session(&r->setup, s, r->notes_reads, err) ||
+    if (!machine_setup_open_session(&r->setup, s, r->notes_reads,
+                                    o->media_dir, err) ||
         !machine_setup_engine(&r->setup, o, err))
         return false;
     r->setup.replayer = r->replayer;
@@ -279,8 +280,8 @@ const struct command command_replay = {
         "its state with every digest of the recording. Exit status 0 when all\n"
         "were equal, 1 when the replay differs. A session whose recorder was\n"
         "killed replays up to its last commit, with a warning.",
-    .groups = {replay_options, share_options, engine_options, stats_options,
-               stress_options},
+    .groups = {replay_options, share_options, engine_options, media_options,
+               stats_options, stress_options},
     .takes_session = true,
     .run = run,
 };

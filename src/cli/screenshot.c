@@ -72,7 +72,7 @@ const struct command command_screenshot = {
     .summary = "write what the screen showed at a tick",
     .details = "Replay the session up to a tick and write the screen to a PNG\n"
                "file.",
-    .groups = {screenshot_options, engine_options},
+    .groups = {screenshot_options, engine_options, media_options},
     .takes_session = true,
     .run = run,
 };

@@ -160,7 +160,7 @@ const struct command command_states = {
         "'bytes N'\n"
         "             and N bytes\n\n"
         "'error SENTENCE' is the answer to what cannot be answered.",
-    .groups = {engine_options},
+    .groups = {engine_options, media_options},
     .takes_session = true,
     .run = run,
 };

@@ -139,7 +139,7 @@ const struct command command_trace = {
         "instruction,\nio accesses to ports and device memory, irq interrupts, "
         "exceptions,\nsystem calls and address-space switches. relive traces "
         "lists them. A\ntrace that is interrupted is kept as far as it came.",
-    .groups = {trace_options, engine_options},
+    .groups = {trace_options, engine_options, media_options},
     .takes_session = true,
     .run = run,
 };

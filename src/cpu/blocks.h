@@ -29,6 +29,10 @@ struct block_code {
     const void *refuse; /* the engine's: where code leaves instead of running */
     uint32_t hits;     /* the engine's execution count */
     uint32_t incoming; /* the engine's list of jumps linked to this block */
+    uint32_t heat;     /* the engine's: number of its second counter */
+    uint32_t traces;   /* the engine's list of what was made of this block */
+    uint8_t tier2;     /* the engine's: what became of it */
+    uint8_t attempts;  /* the engine's */
     uint32_t trace_id; /* a tracer's own; 0 at first */
     struct insn insns[];
 };

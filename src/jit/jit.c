@@ -1,6 +1,7 @@
 #include "jit/jit_internal.h"
 
 #include "cpu/run.h"
+#include "jit/t2.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,8 @@ static void unlink_incoming(struct jit *j, struct block_code *k)
 static void on_dropped(void *context, struct block_code *k)
 {
     struct jit *j = context;
+    if (j->t2)
+        t2_dropped(j->t2, k);
     unlink_incoming(j, k);
     if (!k->code)
         return;
@@ -89,6 +92,8 @@ static void on_dropped(void *context, struct block_code *k)
 static void on_flushed(void *context)
 {
     struct jit *j = context;
+    if (j->t2)
+        t2_flushed(j->t2);
     j->used = j->first;
     j->cold_used = j->cold_first;
     memset(j->jumps, 0xff, JIT_JUMPS * sizeof *j->jumps);
@@ -199,6 +204,8 @@ static bool run(void *context, struct block_code *k)
             return how == FLUSHED; /* k is stale: it is looked up again */
     }
     link_exit(j, k);
+    if (j->t2 && t2_before(j->t2, k))
+        return false;
     if (c->tick + k->count > c->limit)
         return false; /* tier 0 stops exactly at the limit */
     c->jit_page = c->r[REG_RIP] & ~(uint64_t)(PAGE_BYTES - 1);
@@ -294,6 +301,10 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
                        "expected a code cache that holds more than its fixed "
                        "parts, found one of %zu bytes",
                        j->bytes);
+    if (ok && options->tier2 != JIT_TIER2_OFF) {
+        j->t2 = t2_new(j, err);
+        ok = j->t2 != NULL;
+    }
     if (!ok) {
         jit_free(j);
         return NULL;
@@ -312,6 +323,7 @@ void jit_free(struct jit *j)
         j->cpu->engine = (struct cpu_engine){0};
         blocks_flush(j->cpu);
     }
+    t2_free(j->t2);
     if (j->rw)
         munmap(j->rw, j->bytes);
     if (j->exec)
@@ -323,6 +335,8 @@ void jit_free(struct jit *j)
 void jit_stats(const struct jit *j, struct jit_stats *out)
 {
     *out = j->stats;
+    if (j->t2)
+        t2_stats(j->t2, out);
     out->capacity_bytes = j->bytes - JIT_JUMPS * sizeof *j->jumps;
     out->lookup_miss = j->stats.exit[JIT_EXIT_LOOKUP];
     out->lookup_hit = j->cpu->jit_lookups - out->lookup_miss;

@@ -25,9 +25,37 @@ struct jit_code {
 };
 typedef void jit_code_fn(void *context, const struct jit_code *code);
 
+/* What compiles hot traces (tier 2). */
+enum jit_tier2 {
+    JIT_TIER2_OFF,
+    JIT_TIER2_AT_ONCE, /* the vCPU itself, while the guest waits: for tests */
+    JIT_TIER2_THREAD   /* a thread beside it */
+};
+
+/* The passes of tier 2, in the order of their names in jit.tier2.pass.<name>. */
+enum jit_pass {
+    JIT_PASS_CONSTANT_FOLDING,
+    JIT_PASS_DCE,
+    JIT_PASS_CSE,
+    JIT_PASS_FLAG_ELIMINATION,
+    JIT_PASS_STRENGTH_REDUCTION,
+    JIT_PASS_LICM,
+    JIT_PASS_REGISTER_ALLOCATION,
+    JIT_PASS_SCHEDULING,
+    JIT_PASS_INLINING,
+    JIT_PASS_UNROLLING,
+    JIT_PASSES
+};
+extern const char *const jit_pass_names[JIT_PASSES];
+
 struct jit_options {
     uint64_t cache_bytes;     /* host code; 0: 256 MB */
     uint32_t tier1_threshold; /* executions before compiling; 0: 10 */
+    enum jit_tier2 tier2;
+    uint32_t tier2_threshold; /* executions of a block of tier 1; 0: 1000 */
+    uint32_t trace_max;       /* instructions of a trace; 0: 5000 */
+    uint32_t inline_max;      /* of a call that is inlined; 0: 50 */
+    uint32_t unroll_max;      /* iterations of an unrolled loop; 0: 16 */
     /* Nanoseconds, called on the JIT thread as well; NULL: nothing is timed. */
     uint64_t (*now_ns)(void *context);
     void *now_context;
@@ -57,6 +85,14 @@ extern const char *const jit_exit_names[JIT_EXITS];
 struct jit_stats {
     uint64_t blocks_compiled; /* jit.tier1.blocks_compiled_total */
     uint64_t code_bytes;      /* jit.cache.used_bytes */
+    uint64_t slow_calls; /* by traces */
+    /* Tier 2: traces, nanoseconds, and why control left traces early. */
+    uint64_t tier2_blocks_compiled, tier2_dropped, tier2_ns;
+    uint64_t pass_ns[JIT_PASSES];
+    uint64_t tier2_ticks; /* executed in traces */
+    uint64_t guard_fail_branch, guard_fail_target, guard_fail_head,
+        guard_fail_key, guard_fail_span;
+    uint64_t deopts; /* instructions of traces that tier 0 did */
     uint64_t capacity_bytes;  /* jit.cache.capacity_bytes */
     uint64_t flushes, links;
     uint64_t tier1_ns;        /* jit.tier1.compile_time_total; 0: not timed */

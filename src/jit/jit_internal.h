@@ -55,6 +55,8 @@ struct jit {
     void (*enter)(const void *code);
     const uint8_t *exit, *exit_at, *exit_link, *dispatch, *dispatch_rip;
     const uint8_t *interpret, *interpret_last;
+    const uint8_t *leave; /* state is in the cpu */
+    struct t2 *t2;        /* owned; NULL without tier 2 */
     const uint8_t *exit_refused, *units_save, *simd_load, *x87_load;
 
 
@@ -65,6 +67,9 @@ struct jit {
 /* lower.c: host code for the block, or NULL (out of room: *full; or nothing
  * worth compiling). Executable address. */
 const void *jit_lower(struct jit *j, struct block_code *k, bool *full);
+
+/* lower.c: does the guest count a memory access for it (mmu.guest_mem_ops)? */
+bool jit_has_access(const struct insn *i);
 
 /* thunks.c */
 bool jit_make_thunks(struct jit *j);

@@ -1,5 +1,7 @@
 #include "jit/lower.h"
 
+#include "jit/t2.h"
+
 #include <Zydis/Mnemonic.h>
 
 #include <stddef.h>
@@ -453,7 +455,7 @@ static uint8_t *emit_budget(struct lower *l)
     return emit_jump(l->e, 15); /* jg */
 }
 
-static bool has_access(const struct insn *i)
+bool jit_has_access(const struct insn *i)
 {
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_PUSH:
@@ -475,17 +477,20 @@ static void emit_count(struct lower *l)
 {
     int32_t accesses = 0;
     for (unsigned n = 0; n < l->k->count; n++)
-        accesses += has_access(&l->k->insns[n]);
+        accesses += jit_has_access(&l->k->insns[n]);
     if (l->j->options.count_memory && accesses)
         emit_alu_ri(l->e, 8, 0, rm_abs(&l->j->cpu->jit_accesses), accesses);
 }
 
 /* Where a block goes that may not run, from too_far or from its patched entry
  * (jit_retire()). */
-static void emit_refusal(struct lower *l, uint8_t *too_far, uint32_t start)
+static void emit_refusal(struct lower *l, uint8_t *too_far, uint8_t *hot_site,
+                         uint32_t start)
 {
     emit_patch(l->e, too_far, emit_here(l->e));
     emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count);
+    if (hot_site)
+        emit_patch(l->e, hot_site, emit_here(l->e));
     l->k->refuse = emit_here(l->e);
     emit_mov_ri(l->e, H_RCX, start);
     emit_jump_to(l->e, 16, l->j->exit_at);
@@ -635,6 +640,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
         plan_block(&plan, k, start);
         l.plan = plan.slots ? &plan : NULL;
     }
+    uint8_t *hot_site = j->t2 ? t2_emit_counter(j->t2, &hot, k) : NULL;
     uint8_t *too_far = emit_budget(&l);
     emit_count(&l);
     lower_units_start(&l);
@@ -646,7 +652,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
     lower_units_finish(&l);
     emit_stops(&l);
     emit_stubs(&l);
-    emit_refusal(&l, too_far, start);
+    emit_refusal(&l, too_far, hot_site, start);
     if (hot.full || cold.full) {
         j->slot_count = first_slot;
         *full = true;

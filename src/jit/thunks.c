@@ -163,6 +163,7 @@ bool jit_make_thunks(struct jit *j)
     jit_make_unit_thunks(j, &e);
     make_enter(j, &e);
     const uint8_t *epilogue = make_exits(j, &e);
+    j->leave = epilogue;
     make_dispatch(j, &e);
     make_interpret(j, &e, epilogue);
     j->first = ((size_t)(e.at - j->rw) + 63) & ~(size_t)63;

@@ -1,0 +1,68 @@
+/* Building the IR: shared between t2_build*.c. */
+#ifndef RELIVE_JIT_T2_BUILD_H
+#define RELIVE_JIT_T2_BUILD_H
+
+#include "jit/t2_ir.h"
+
+struct t2_build {
+    struct t2_ir *ir;
+    const struct t2_insn *t; /* current */
+    const struct insn *i;
+    unsigned n;       /* its number in the trace */
+    unsigned retired; /* instructions of the segment before it */
+    unsigned segment;
+    uint16_t before; /* map of the state in front of it, when needed */
+    bool is_last;    /* nothing of the trace follows */
+    bool ended;      /* an op that ends the trace was emitted */
+};
+
+typedef bool t2_rule(struct t2_build *b);
+bool t2_build_int(struct t2_build *b);
+bool t2_build_more(struct t2_build *b);
+bool t2_build_branch(struct t2_build *b);
+
+/* ---- state */
+uint16_t t2_map_before(struct t2_build *b);
+/* The state behind the instruction, going on at rip. */
+uint16_t t2_map_after(struct t2_build *b, uint64_t rip);
+
+/* ---- values */
+t2_ref t2_unary(struct t2_build *b, enum t2_kind kind, unsigned size, t2_ref a);
+t2_ref t2_binary(struct t2_build *b, enum t2_kind kind, unsigned size,
+                 unsigned digit, t2_ref x, t2_ref y);
+/* v + k, at the address size of the mode. */
+t2_ref t2_plus(struct t2_build *b, t2_ref v, int64_t k);
+/* A linear address of the trace, which moves with its page. */
+t2_ref t2_linear(struct t2_build *b, uint64_t rip);
+/* A general register operand as a value whose low `size` bytes count. */
+bool t2_reg_operand(struct t2_build *b, unsigned operand, unsigned size,
+                    t2_ref *v);
+/* Write it; sizes 4 and 8 take a whole value. False: AH..BH. */
+bool t2_set_operand(struct t2_build *b, unsigned operand, unsigned size,
+                    t2_ref v);
+/* Flags become those that op set. */
+void t2_set_flags(struct t2_build *b, t2_ref op);
+/* The flags that condition `code` reads: CF is older than INC and DEC. */
+t2_ref t2_flags_for(const struct t2_build *b, unsigned code);
+
+/* ---- memory */
+struct t2_place {
+    t2_ref check;
+    int64_t at; /* displacement from what was checked */
+};
+/* The memory operand, checked for an access. False: no rule. */
+bool t2_operand_place(struct t2_build *b, unsigned bytes, unsigned rw,
+                      struct t2_place *p);
+struct t2_place t2_place_at(struct t2_build *b, t2_ref address, unsigned bytes,
+                            unsigned rw);
+t2_ref t2_read(struct t2_build *b, struct t2_place p, unsigned bytes);
+void t2_write(struct t2_build *b, struct t2_place p, unsigned bytes, t2_ref v);
+/* The effective address without segment. */
+bool t2_effective(struct t2_build *b, t2_ref *v);
+
+static inline bool t2_is_general(const struct insn *i, unsigned operand)
+{
+    return (operand ? i->classes >> 4 : i->classes & 15) == REG_CLASS_GENERAL;
+}
+
+#endif

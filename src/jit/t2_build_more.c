@@ -1,0 +1,270 @@
+/* Shifts, multiplication, conditions and bit tests as ops. */
+#include "jit/t2_build.h"
+
+#include <Zydis/Mnemonic.h>
+
+/* ---- shifts -------------------------------------------------------------- */
+
+static int shift_digit(uint16_t mnemonic)
+{
+    switch (mnemonic) {
+    case ZYDIS_MNEMONIC_ROL:
+        return 0;
+    case ZYDIS_MNEMONIC_ROR:
+        return 1;
+    case ZYDIS_MNEMONIC_SHL:
+        return 4;
+    case ZYDIS_MNEMONIC_SHR:
+        return 5;
+    case ZYDIS_MNEMONIC_SAR:
+        return 7;
+    default:
+        return -1;
+    }
+}
+
+static bool build_shift(struct t2_build *b)
+{
+    const struct insn *i = b->i;
+    struct t2_ir *ir = b->ir;
+    struct t2_place p;
+    int digit = shift_digit(i->mnemonic);
+    bool by_cl = i->form == FORM_RR || i->form == FORM_MR;
+    bool is_memory = i->form == FORM_MR || i->form == FORM_MI;
+    unsigned count = (unsigned)i->imm & (i->size == 8 ? 63 : 31);
+    t2_ref x, r;
+    if (digit < 0 || !ir->host.shifts || (!by_cl && count == 0))
+        return false;
+    if (!is_memory && (!t2_is_general(i, 0) || (i->size == 1 && (i->dst & 7))))
+        return false;
+    if (is_memory) {
+        if (!t2_operand_place(b, i->size, T2_READS | T2_WRITES, &p))
+            return false;
+        x = t2_read(b, p, i->size);
+    } else {
+        (void)t2_reg_operand(b, i->dst, i->size, &x);
+    }
+    if (by_cl || digit < 2) { /* rotates keep most flags */
+        t2_ref by = by_cl ? ir->now[REG_RCX] : t2_const(ir, count);
+        r = t2_binary(b, T2_SHIFTCL, i->size, (unsigned)digit, x, by);
+        ir->ops[r].c = ir->flags;
+    } else {
+        r = t2_binary(b, T2_SHIFT, i->size, (unsigned)digit, x, 0);
+        ir->ops[r].imm = count;
+    }
+    if (is_memory)
+        t2_write(b, p, i->size, r);
+    else
+        ir->now[i->size == 1 ? i->dst >> 3 : i->dst] = r;
+    t2_set_flags(b, r);
+    return true;
+}
+
+/* ---- multiplication ------------------------------------------------------ */
+
+static bool factor(struct t2_build *b, bool is_memory, unsigned reg, t2_ref *v)
+{
+    const struct insn *i = b->i;
+    struct t2_place p;
+    if (!is_memory) {
+        *v = b->ir->now[reg];
+        return true;
+    }
+    if (!t2_operand_place(b, i->size, T2_READS, &p))
+        return false;
+    *v = t2_read(b, p, i->size);
+    return true;
+}
+
+static bool build_imul(struct t2_build *b)
+{
+    const struct insn *i = b->i;
+    struct t2_ir *ir = b->ir;
+    t2_ref x, y;
+    if (i->mnemonic != ZYDIS_MNEMONIC_IMUL || !ir->host.multiplies ||
+        (i->form != FORM_RR && i->form != FORM_RM) || i->size < 4 ||
+        !t2_is_general(i, 0) || !factor(b, i->form == FORM_RM, i->src, &x))
+        return false;
+    y = i->has_third ? t2_const(ir, i->size == 8 ? i->imm : (uint32_t)i->imm)
+                     : ir->now[i->dst];
+    t2_ref r = i->has_third ? t2_binary(b, T2_IMUL, i->size, 0, x, y)
+                            : t2_binary(b, T2_IMUL, i->size, 0, y, x);
+    ir->now[i->dst] = r;
+    t2_set_flags(b, r);
+    return true;
+}
+
+/* MUL and one-operand IMUL: the halves are ops of their own. */
+static bool build_mul(struct t2_build *b)
+{
+    const struct insn *i = b->i;
+    struct t2_ir *ir = b->ir;
+    bool is_signed = i->mnemonic == ZYDIS_MNEMONIC_IMUL;
+    t2_ref x;
+    if ((!is_signed && i->mnemonic != ZYDIS_MNEMONIC_MUL) || i->size < 4 ||
+        !ir->host.multiplies || (i->form != FORM_R && i->form != FORM_M) ||
+        !factor(b, i->form == FORM_M, i->dst, &x))
+        return false;
+    t2_ref a = ir->now[REG_RAX];
+    ir->now[REG_RAX] = t2_binary(b, T2_IMUL, i->size, 0, a, x);
+    t2_ref hi = t2_binary(b, T2_MULHI, i->size, is_signed, a, x);
+    ir->now[REG_RDX] = hi;
+    t2_set_flags(b, hi);
+    return true;
+}
+
+/* Stay when the condition holds for x compared with y; else leave in front of
+ * the instruction. */
+static void require(struct t2_build *b, unsigned code, unsigned size, t2_ref x,
+                    t2_ref y)
+{
+    t2_ref c = t2_binary(b, T2_CMP, size, 0, x, y);
+    uint16_t map = t2_map_before(b);
+    t2_emit_ir(b->ir, (struct t2_op){.kind = T2_GUARD,
+                                     .digit = (uint8_t)code,
+                                     .c = c,
+                                     .map = map,
+                                     .insn = (uint16_t)b->n});
+}
+
+/* DIV and IDIV of a number that fits into the lower half, as it does in code of
+ * compilers: the quotient fits too, but for -1. */
+static bool build_div(struct t2_build *b)
+{
+    const struct insn *i = b->i;
+    struct t2_ir *ir = b->ir;
+    bool is_signed = i->mnemonic == ZYDIS_MNEMONIC_IDIV;
+    t2_ref y, one = t2_const(ir, 1), zero = t2_const(ir, 0);
+    if ((!is_signed && i->mnemonic != ZYDIS_MNEMONIC_DIV) || i->size < 4 ||
+        (i->form != FORM_R && i->form != FORM_M) ||
+        !factor(b, i->form == FORM_M, i->dst, &y))
+        return false;
+    t2_ref a = ir->now[REG_RAX], d = ir->now[REG_RDX];
+    if (is_signed) {
+        t2_ref sign = t2_binary(b, T2_SHIFT, i->size, 7, a, 0);
+        ir->ops[sign].imm = i->size * 8 - 1;
+        require(b, 4, i->size, d, sign);
+        t2_ref next = t2_binary(b, T2_LEA, i->size, 0, y, 0);
+        ir->ops[next].imm = 1;
+        require(b, 7, i->size, next, one);
+    } else {
+        require(b, 4, i->size, d, zero);
+        require(b, 5, i->size, y, zero);
+    }
+    t2_ref q = t2_binary(b, T2_DIV, i->size, is_signed, a, y);
+    t2_ref product = t2_binary(b, T2_IMUL, i->size, 0, q, y);
+    ir->now[REG_RAX] = q;
+    ir->now[REG_RDX] = t2_binary(b, T2_ALU, i->size, 5, a, product);
+    return true;
+}
+
+/* ---- conditions ---------------------------------------------------------- */
+
+static const uint16_t set_codes[16] = {
+    ZYDIS_MNEMONIC_SETO,  ZYDIS_MNEMONIC_SETNO,  ZYDIS_MNEMONIC_SETB,
+    ZYDIS_MNEMONIC_SETNB, ZYDIS_MNEMONIC_SETZ,   ZYDIS_MNEMONIC_SETNZ,
+    ZYDIS_MNEMONIC_SETBE, ZYDIS_MNEMONIC_SETNBE, ZYDIS_MNEMONIC_SETS,
+    ZYDIS_MNEMONIC_SETNS, ZYDIS_MNEMONIC_SETP,   ZYDIS_MNEMONIC_SETNP,
+    ZYDIS_MNEMONIC_SETL,  ZYDIS_MNEMONIC_SETNL,  ZYDIS_MNEMONIC_SETLE,
+    ZYDIS_MNEMONIC_SETNLE};
+static const uint16_t cmov_codes[16] = {
+    ZYDIS_MNEMONIC_CMOVO,  ZYDIS_MNEMONIC_CMOVNO,  ZYDIS_MNEMONIC_CMOVB,
+    ZYDIS_MNEMONIC_CMOVNB, ZYDIS_MNEMONIC_CMOVZ,   ZYDIS_MNEMONIC_CMOVNZ,
+    ZYDIS_MNEMONIC_CMOVBE, ZYDIS_MNEMONIC_CMOVNBE, ZYDIS_MNEMONIC_CMOVS,
+    ZYDIS_MNEMONIC_CMOVNS, ZYDIS_MNEMONIC_CMOVP,   ZYDIS_MNEMONIC_CMOVNP,
+    ZYDIS_MNEMONIC_CMOVL,  ZYDIS_MNEMONIC_CMOVNL,  ZYDIS_MNEMONIC_CMOVLE,
+    ZYDIS_MNEMONIC_CMOVNLE};
+
+static bool build_setcc(struct t2_build *b, unsigned code)
+{
+    const struct insn *i = b->i;
+    struct t2_ir *ir = b->ir;
+    struct t2_place p;
+    bool is_memory = i->form == FORM_M;
+    if (is_memory ? !t2_operand_place(b, 1, T2_WRITES, &p)
+                  : !t2_is_general(i, 0) || (i->dst & 7))
+        return false;
+    t2_ref old = is_memory ? t2_const(ir, 0) : ir->now[i->dst >> 3];
+    t2_ref r = t2_binary(b, T2_SETCC, 1, code, old, 0);
+    ir->ops[r].c = t2_flags_for(b, code);
+    if (is_memory)
+        t2_write(b, p, 1, r);
+    else
+        ir->now[i->dst >> 3] = r;
+    return true;
+}
+
+static bool build_cmov(struct t2_build *b, unsigned code)
+{
+    const struct insn *i = b->i;
+    struct t2_ir *ir = b->ir;
+    struct t2_place p;
+    t2_ref y;
+    if (!t2_is_general(i, 0))
+        return false;
+    if (i->form == FORM_RM) {
+        if (!t2_operand_place(b, i->size, T2_READS, &p))
+            return false;
+        y = t2_read(b, p, i->size);
+    } else {
+        y = ir->now[i->src];
+    }
+    t2_ref r = t2_binary(b, T2_CMOV, i->size, code, ir->now[i->dst], y);
+    ir->ops[r].c = t2_flags_for(b, code);
+    ir->now[i->dst] = r;
+    return true;
+}
+
+static bool build_conditional(struct t2_build *b)
+{
+    for (unsigned code = 0; code < 16; code++) {
+        if (b->i->mnemonic == set_codes[code])
+            return build_setcc(b, code);
+        if (b->i->mnemonic == cmov_codes[code])
+            return build_cmov(b, code);
+    }
+    return false;
+}
+
+static bool build_bt(struct t2_build *b)
+{
+    static const uint16_t rows[4] = {ZYDIS_MNEMONIC_BT, ZYDIS_MNEMONIC_BTS,
+                                     ZYDIS_MNEMONIC_BTR, ZYDIS_MNEMONIC_BTC};
+    const struct insn *i = b->i;
+    struct t2_ir *ir = b->ir;
+    unsigned row = 0;
+    while (row < 4 && rows[row] != i->mnemonic)
+        row++;
+    if (row == 4 || !ir->host.bit_tests || i->size < 4 ||
+        (i->form != FORM_RR && i->form != FORM_RI) || !t2_is_general(i, 0))
+        return false;
+    t2_ref bit =
+        i->form == FORM_RR ? ir->now[i->src] : t2_const(ir, (uint8_t)i->imm);
+    t2_ref r = t2_binary(b, T2_BT, i->size, 4 + row, ir->now[i->dst], bit);
+    ir->ops[r].c = ir->flags;
+    if (row)
+        ir->now[i->dst] = r;
+    t2_set_flags(b, r);
+    return true;
+}
+
+static bool build_bswap(struct t2_build *b)
+{
+    const struct insn *i = b->i;
+    if (i->mnemonic != ZYDIS_MNEMONIC_BSWAP || i->size < 4)
+        return false;
+    t2_ref *now = b->ir->now;
+    now[i->dst] = t2_unary(b, T2_BSWAP, i->size, now[i->dst]);
+    return true;
+}
+
+bool t2_build_more(struct t2_build *b)
+{
+    static t2_rule *const rules[] = {build_shift, build_imul, build_conditional,
+                                     build_mul,   build_div,  build_bt,
+                                     build_bswap};
+    for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
+        if (rules[n](b))
+            return true;
+    return false;
+}
