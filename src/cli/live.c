@@ -113,6 +113,8 @@ static int finish(struct live *v, const struct cli_options *o)
                         .file_bytes = stats.file_bytes,
                         .digests_name = o->session ? "digests" : NULL,
                         .digests = stats.digests,
+                        .snapshots = stats.snapshots.taken,
+                        .stop_ns_max = stats.snapshots.stop_ns_max,
                         .machine = m};
     report_figures(to, &f);
     struct error err;

@@ -105,6 +105,10 @@ void report_figures(FILE *to, const struct figures *f)
     if (f->digests_name)
         (void)fprintf(to, ", %llu %s", (unsigned long long)f->digests,
                       f->digests_name);
+    if (f->snapshots)
+        (void)fprintf(to, ", %llu snapshots (%.1f ms at most)",
+                      (unsigned long long)f->snapshots,
+                      (double)f->stop_ns_max / 1e6);
     digest_text(f->machine, to);
     (void)fputc('\n', to);
 }

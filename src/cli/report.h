@@ -17,6 +17,8 @@ struct figures {
     uint64_t file_bytes;
     const char *digests_name; /* "digests", "digests compared" */
     uint64_t digests;
+    uint64_t snapshots;   /* taken on the way; 0: said nothing of */
+    uint64_t stop_ns_max; /* the guest stood still for one of them */
     struct machine *machine; /* for the digest of its state */
 };
 

@@ -172,10 +172,45 @@ static bool lower_ret(struct lower *l)
     return true;
 }
 
+/* LOOP, LOOPE, LOOPNE, JECXZ and JRCXZ inside the page. */
+static bool lower_count(struct lower *l)
+{
+    const struct insn *i = l->i;
+    unsigned h = jit_host_of[REG_RCX], size = i->addr;
+    bool is_jump = i->mnemonic == ZYDIS_MNEMONIC_JECXZ ||
+                   i->mnemonic == ZYDIS_MNEMONIC_JRCXZ;
+    bool wants_zf = i->mnemonic == ZYDIS_MNEMONIC_LOOPE;
+    bool wants_nz = i->mnemonic == ZYDIS_MNEMONIC_LOOPNE;
+    int64_t target;
+    if ((!is_jump && !wants_zf && !wants_nz &&
+         i->mnemonic != ZYDIS_MNEMONIC_LOOP) ||
+        size < 4 || !relative_target(l, &target) || target < 0 ||
+        target >= PAGE_BYTES)
+        return false;
+    lower_save_flags(l);
+    if (!is_jump)
+        emit_op(l->e, size, 0x8d, h, rm_base(h, -1), 8, 0); /* lea */
+    emit_op(l->e, size, 0x85, h, rm_reg(h), size, 0);       /* test */
+    lower_flags_clobbered(l);
+    uint8_t *over = NULL;
+    if (wants_zf || wants_nz) {
+        over = emit_jump(l->e, 4);
+        emit_u8(l->e, 0xf6); /* test ah, ZF */
+        emit_u8(l->e, 0xc4);
+        emit_u8(l->e, FLAG_ZF);
+    }
+    (void)lower_leave_if(l, is_jump || wants_nz ? 4 : 5, target);
+    if (over)
+        emit_patch(l->e, over, emit_here(l->e));
+    lower_fall_through(l, lower_next(l));
+    return true;
+}
+
 bool lower_branch(struct lower *l)
 {
     if (l->i->cls != CLASS_BRANCH)
         return false;
-    l->ended = lower_jcc(l) || lower_jmp(l) || lower_call(l) || lower_ret(l);
+    l->ended = lower_jcc(l) || lower_jmp(l) || lower_call(l) || lower_ret(l) ||
+               lower_count(l);
     return l->ended;
 }
