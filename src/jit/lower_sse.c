@@ -407,3 +407,53 @@ bool lower_sse(struct lower *l)
     const struct row *row = row_of(l->i);
     return row && lower_row(l, row);
 }
+
+/* ---- for tier 2 ----------------------------------------------------------------- */
+
+/* Operands: memory, XMM and, where `general` says so, a general register. */
+static bool describe(const struct insn *i, const struct row *row, bool general,
+                     struct lower_vector *v)
+{
+    v->is_memory = i->form == FORM_RM || i->form == FORM_MR;
+    v->is_store = i->form == FORM_MR;
+    v->is_general = general && i->form == FORM_RR;
+    v->reg = v->is_store ? i->src : i->dst;
+    v->rm = i->src;
+    if (i->form == FORM_RI) {
+        v->reg = (uint8_t)(row->extra >> 16);
+        v->rm = i->dst;
+        return row->shape == SHAPE_SHIFT && is_vector(i, 0);
+    }
+    if (!v->is_memory && i->form != FORM_RR)
+        return false;
+    return is_vector(i, v->is_store) &&
+           (v->is_memory || (general ? is_general(i, 1) : is_vector(i, 1)));
+}
+
+static uint32_t vector_op(const struct insn *i, const struct row *row)
+{
+    if (i->form == FORM_MR)
+        return row->extra;
+    return i->form == FORM_RI ? row->extra & 0xffff : row->op;
+}
+
+bool lower_sse_vector(const struct insn *i, struct lower_vector *v)
+{
+    const struct row *row = row_of(i);
+    if (!row || is_mmx(i))
+        return false;
+    bool general = row->shape == SHAPE_FROM_GENERAL;
+    if (!general && row->shape != SHAPE_OP && row->shape != SHAPE_MOVE &&
+        row->shape != SHAPE_SHIFT &&
+        (row->shape != SHAPE_LOW || i->form == FORM_RR))
+        return false;
+    *v = (struct lower_vector){.op = vector_op(i, row), .prefix = row->prefix};
+    unsigned bytes = row->bytes ? row->bytes & (unsigned)~LOOSE : i->size1;
+    bool is_wide = bytes == 8 && (general || row->shape == SHAPE_LOW);
+    v->size = is_wide ? 8 : 4;
+    v->bytes = (uint8_t)bytes;
+    v->is_aligned = bytes == 16 && !(row->bytes & LOOSE);
+    v->has_imm = row->imm || i->form == FORM_RI;
+    v->imm = (uint8_t)(i->imm & (row->imm ? row->imm : 0xff));
+    return describe(i, row, general, v) && v->op != 0;
+}
