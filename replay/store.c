@@ -330,7 +330,8 @@ static bool open_environment(struct store *s, struct error *err)
 
 /* Address space for what an update adds: the map cannot grow while it is read.
  */
-#define UPDATE_BYTES (UINT64_C(64) << 30)
+#define UPDATE_BYTES     (UINT64_C(64) << 30)
+#define UPDATE_BYTES_MIN (UINT64_C(64) << 20)
 
 /* Handles that a later write can use must come from a write. With the same one
  * the seal goes, for it no longer holds. */
@@ -351,17 +352,30 @@ static int open_handles(struct store *s, bool is_sealed)
     return code;
 }
 
-static bool open_update(struct store *s, bool is_sealed, struct error *err)
+/* With room for `room` bytes more. */
+static int open_with_room(struct store *s, uint64_t room)
 {
     int code = mdb_env_create(&s->env);
     if (code)
-        return store_fail(s, code, "opening the store", err);
-    s->map_bytes =
-        ((store_file_bytes(s) + 4095) & ~UINT64_C(4095)) + UPDATE_BYTES;
+        return code;
+    s->map_bytes = ((store_file_bytes(s) + 4095) & ~UINT64_C(4095)) + room;
     if (!(code = mdb_env_set_maxdbs(s->env, STORE_DBS + 8)) &&
-        !(code = mdb_env_set_mapsize(s->env, s->map_bytes)) &&
-        !(code = mdb_env_open(s->env, s->path, MDB_NOTLS, 0666)) &&
-        !(code = open_handles(s, is_sealed)))
+        !(code = mdb_env_set_mapsize(s->env, s->map_bytes)))
+        code = mdb_env_open(s->env, s->path, MDB_NOTLS, 0666);
+    if (code) {
+        mdb_env_close(s->env);
+        s->env = NULL;
+    }
+    return code;
+}
+
+static bool open_update(struct store *s, bool is_sealed, struct error *err)
+{
+    uint64_t room = UPDATE_BYTES;
+    int code = open_with_room(s, room);
+    while ((code == EINVAL || code == ENOMEM) && (room /= 4) >= UPDATE_BYTES_MIN)
+        code = open_with_room(s, room); /* address space is scarce */
+    if (!code && !(code = open_handles(s, is_sealed)))
         code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->txn);
     s->was_sealed = is_sealed && !code;
     return code ? store_fail(s, code, "opening the store", err) : true;

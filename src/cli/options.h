@@ -60,6 +60,7 @@ struct cli_options {
     const char *what, *name;   /* trace's, traces' */
     bool deletes;              /* traces' */
     bool with_gdb;
+    unsigned points, pictures; /* view's; 0: not given */
     /* query's */
     const char *code, *script;
     char **script_words; /* arguments of the script */

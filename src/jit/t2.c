@@ -5,7 +5,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { DEFAULT_THRESHOLD = 1000, DEFAULT_INLINE = 50, DEFAULT_UNROLL = 16 };
+enum {
+    JUDGED_EVERY = 1 << 20,  /* ticks */
+    JUDGED_FAILURES = 64,    /* fewer say nothing */
+    TICKS_FOR_FAILURE = 200, /* that a trace must be good for */
+    DEFAULT_THRESHOLD = 1000,
+    DEFAULT_INLINE = 50,
+    DEFAULT_UNROLL = 16
+};
 
 /* ---- code of heads ------------------------------------------------------- */
 
@@ -127,7 +134,7 @@ static void install(struct t2 *t, struct t2_request *q)
     relocate(j, q, at);
     j->used = (j->used + q->code_bytes + 15) & ~(size_t)15;
     note_uses(t, q);
-    t->near_data->budget[trace->id] = T2_CREDIT;
+    memset(&t->near_data->count[trace->id], 0, sizeof *t->near_data->count);
     if (trace->id > t->most_id)
         t->most_id = trace->id;
     jump_at(j, q->head->code, j->exec + (at - j->rw));
@@ -140,12 +147,22 @@ static void install(struct t2 *t, struct t2_request *q)
     }
 }
 
+/* Its counts into a total. */
+static void sum_up(struct t2_total *to, const struct t2_count *n)
+{
+    to->ticks += n->ticks;
+    for (unsigned k = 0; k < T2_REASONS; k++)
+        to->fails[k] += n->fails[k];
+}
+
 static void free_trace(struct t2 *t, uint32_t id)
 {
     struct t2_trace *trace = t->traces[id];
     t->traces[id] = NULL;
     if (!trace)
         return;
+    sum_up(&t->past, &t->near_data->count[id]);
+    memset(&t->near_data->count[id], 0, sizeof *t->near_data->count);
     free(trace->sites);
     free(trace->consts);
     free(trace);
@@ -198,15 +215,6 @@ void t2_submit(struct t2 *t, struct t2_request *q)
     t2_finish(t, q);
 }
 
-/* Old merits count for so much only. */
-void t2_limit_credit(struct t2 *t)
-{
-    int32_t *credit = t->near_data->budget;
-    for (uint32_t id = 1; id <= t->most_id; id++)
-        if (credit[id] > T2_CREDIT_MOST)
-            credit[id] = T2_CREDIT_MOST;
-}
-
 /* ---- dropping ------------------------------------------------------------ */
 
 void t2_drop_trace(struct t2 *t, uint32_t id, bool is_head_gone)
@@ -219,6 +227,31 @@ void t2_drop_trace(struct t2 *t, uint32_t id, bool is_head_gone)
     jump_at(t->j, t->j->exec + (trace->entry - t->j->rw), trace->fallback);
     if (!is_head_gone)
         let_count(t, trace->head_block, true);
+}
+
+/* Traces that leave early too often cost more than they save. */
+void t2_judge(struct t2 *t)
+{
+    uint64_t tick = t->j->cpu->tick;
+    if (tick - t->judged < JUDGED_EVERY)
+        return;
+    t->judged = tick;
+    for (uint32_t id = 1; id <= t->most_id; id++) {
+        struct t2_trace *trace = t->traces[id];
+        const struct t2_count *n = &t->near_data->count[id];
+        if (!trace || !trace->is_installed)
+            continue;
+        uint64_t fails = 0;
+        for (unsigned k = 0; k < T2_REASONS; k++)
+            fails += n->fails[k];
+        uint64_t more = fails - trace->judged_fails;
+        if (more < JUDGED_FAILURES)
+            continue;
+        if (n->ticks - trace->judged_ticks < more * TICKS_FOR_FAILURE)
+            t2_drop_trace(t, id, false);
+        trace->judged_fails = fails;
+        trace->judged_ticks = n->ticks;
+    }
 }
 
 void t2_dropped(struct t2 *t, struct block_code *k)
@@ -246,7 +279,6 @@ void t2_flushed(struct t2 *t)
     t->generation++;
     t->heats = 1;
     t->use_count = 1;
-    t->near_data->drop = 0;
     /* Traces of requests on their way belong to those now. */
     for (unsigned n = 0; n < T2_REQUESTS; n++)
         if (t->requests[n].is_taken && t->requests[n].trace)
@@ -372,12 +404,14 @@ void t2_free(struct t2 *t)
 
 void t2_stats(const struct t2 *t, struct jit_stats *out)
 {
-    const struct t2_near *d = t->near_data;
-    out->tier2_ticks = d->ticks;
-    out->guard_fail_branch = d->fails[T2_FAIL_BRANCH];
-    out->guard_fail_target = d->fails[T2_FAIL_TARGET];
-    out->guard_fail_head = d->fails[T2_FAIL_HEAD];
-    out->guard_fail_key = d->fails[T2_FAIL_KEY];
-    out->guard_fail_span = d->fails[T2_FAIL_SPAN];
-    out->deopts = d->fails[T2_FAIL_ACCESS];
+    struct t2_total all = t->past;
+    for (uint32_t id = 1; id <= t->most_id; id++)
+        sum_up(&all, &t->near_data->count[id]);
+    out->tier2_ticks = all.ticks;
+    out->guard_fail_branch = all.fails[T2_FAIL_BRANCH];
+    out->guard_fail_target = all.fails[T2_FAIL_TARGET];
+    out->guard_fail_head = all.fails[T2_FAIL_HEAD];
+    out->guard_fail_key = all.fails[T2_FAIL_KEY];
+    out->guard_fail_span = all.fails[T2_FAIL_SPAN];
+    out->deopts = all.fails[T2_FAIL_ACCESS];
 }

@@ -79,6 +79,10 @@ struct t2_compiler {
 
 struct t2_thread;
 
+struct t2_total {
+    uint64_t ticks, fails[T2_REASONS];
+};
+
 struct t2 {
     struct jit *j;
     struct t2_near *near_data; /* owned */
@@ -92,8 +96,9 @@ struct t2 {
     struct t2_thread *thread;           /* owned; NULL: compile at once */
     struct t2_trace *traces[T2_TRACES]; /* owned, by id */
     uint32_t next_id, most_id;
-    uint32_t stays;      /* calls of t2_before() */
-    struct t2_use *uses; /* owned */
+    uint64_t judged;      /* tick */
+    struct t2_total past; /* of traces that are gone */
+    struct t2_use *uses;  /* owned */
     uint32_t use_count;
     /* ---- recording */
     struct t2_request *recording;
@@ -125,7 +130,7 @@ void t2_compile(struct t2_compiler *c, struct t2_request *q);
 void t2_submit(struct t2 *t, struct t2_request *q);
 void t2_finish(struct t2 *t, struct t2_request *q); /* install or give up */
 void t2_stop_counting(uint8_t *at);
-void t2_limit_credit(struct t2 *t);
+void t2_judge(struct t2 *t);
 void t2_release(struct t2_request *q);
 void t2_drop_trace(struct t2 *t, uint32_t id, bool for_good);
 

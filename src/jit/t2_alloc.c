@@ -17,7 +17,8 @@ bool t2_alloc_init(struct t2_alloc *a)
     a->last = calloc(T2_OPS_MAX, sizeof *a->last);
     a->weight = calloc(T2_OPS_MAX, sizeof *a->weight);
     a->hint = calloc(T2_OPS_MAX, sizeof *a->hint);
-    return a->at && a->first && a->last && a->weight && a->hint;
+    a->want = calloc(T2_OPS_MAX, sizeof *a->want);
+    return a->want && a->at && a->first && a->last && a->weight && a->hint;
 }
 
 void t2_alloc_fini(struct t2_alloc *a)
@@ -27,6 +28,7 @@ void t2_alloc_fini(struct t2_alloc *a)
     free(a->last);
     free(a->weight);
     free(a->hint);
+    free(a->want);
 }
 
 /* ---- lives --------------------------------------------------------------- */
@@ -145,6 +147,7 @@ static void find_lives(struct t2_alloc *a, const struct t2_ir *ir)
         a->first[r] = a->last[r] = is_phi ? a->loop : n;
         a->weight[r] = 0;
         a->hint[r] = 0;
+        a->want[r] = H_NONE;
         a->at[r] = T2_NOWHERE;
     }
     for (unsigned n = 0; n < ir->seq_count; n++) {
@@ -157,6 +160,9 @@ static void find_lives(struct t2_alloc *a, const struct t2_ir *ir)
     for (unsigned n = 0; n < ir->seq_count; n++) {
         t2_ref r = ir->seq[n];
         const struct t2_op *o = &ir->ops[r];
+        if (o->kind == T2_EXIT || o->kind == T2_EXIT_TO)
+            for (unsigned g = 0; g < JIT_MAPPED; g++)
+                a->want[t2_value(ir, ir->maps[o->map].reg[g])] = jit_host_of[g];
         if (o->kind == T2_PHI || o->kind == T2_FPHI) {
             t2_ref b = t2_value(ir, o->b);
             if (ir->ops[b].kind != T2_CONST && !a->hint[b])
@@ -226,6 +232,8 @@ static unsigned preferred(const struct scan *s, t2_ref v)
         return a->at[a->hint[v]];
     if (o->kind == T2_PARAM && is_free(s, jit_host_of[o->digit]))
         return jit_host_of[o->digit];
+    if (is_free(s, a->want[v]))
+        return a->want[v];
     t2_ref x = t2_value(s->ir, o->a);
     if (x && is_free(s, a->at[x]))
         return a->at[x];

@@ -18,6 +18,7 @@ struct t2_alloc {
     uint32_t *first, *last; /* positions in seq of its life */
     uint32_t *weight;
     t2_ref *hint;        /* a value to share a register with */
+    uint8_t *want;       /* the host register it has outside, at the end */
     uint32_t loop, back; /* positions; UINT32_MAX without a loop */
     uint32_t spill_last[T2_SPILLS];
     unsigned spill_count;

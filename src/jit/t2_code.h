@@ -14,12 +14,6 @@ enum {
     T2_SITES_MAX = 8192,
     T2_FIXES_MAX = 1 << 16,
     T2_CONSTS_MAX = 4096,
-    /* What a trace has to its credit: it is dropped when it has nothing. */
-    T2_CREDIT = 200, /* at first */
-    T2_CREDIT_MOST = 1 << 14,
-    T2_EARNED = 1,      /* a run to its end */
-    T2_EARNED_LOOP = 2, /* a run to its loop, or once around that */
-    T2_PRICE = 8,       /* a guard that fails */
     T2_LIVE_MAX = 12,
     T2_CONST_PLACE = 0x4000 /* + number of a constant */
 };
@@ -39,10 +33,10 @@ struct t2_near {
     uint64_t save[16]; /* host registers in a slow path */
     uint64_t spill[T2_SPILLS];
     uint64_t scratch;
-    uint64_t ticks; /* executed in traces */
-    uint64_t fails[T2_REASONS];
-    uint32_t drop; /* a trace whose guards fail too often; 0: none */
-    int32_t budget[T2_TRACES]; /* credit left */
+    struct t2_count {
+        uint64_t ticks; /* executed */
+        uint32_t fails[T2_REASONS];
+    } count[T2_TRACES]; /* by id of the trace */
 };
 
 /* A slow path: how to find the guest's state, and what to look up. */
@@ -56,6 +50,7 @@ struct t2_site {
     const struct insn *insn;
     struct t2_trace *trace;
     uint32_t left; /* ticks taken for what was not done */
+    uint32_t done; /* instructions of the segment before it */
     struct t2_lookup {
         uint16_t at, root; /* places of the pointer and of the linear address */
         int32_t lo, hi;
@@ -80,8 +75,9 @@ struct t2_trace {
     uint64_t key; /* jit_key it is good for; one_page: any */
     bool one_page, is_loop, is_installed;
     unsigned insn_count, attempts;
-    struct t2_site *sites; /* owned */
-    int64_t *consts;       /* owned */
+    uint64_t judged_ticks, judged_fails; /* what the last verdict was on */
+    struct t2_site *sites;               /* owned */
+    int64_t *consts;                     /* owned */
     struct block_code *head_block;
     uint8_t *entry;          /* writable address, once installed */
     const uint8_t *fallback; /* tier 1's code of the head */
@@ -166,13 +162,11 @@ void t2g_host_flags(struct t2_gen *g, t2_ref flags);
 /* t2_gen_exit.c */
 void t2g_enter(struct t2_gen *g); /* from the convention between blocks */
 void t2g_loop_moves(struct t2_gen *g, bool is_back);
-void t2g_exit(struct t2_gen *g, const struct t2_op *o, bool is_end);
+void t2g_exit(struct t2_gen *g, const struct t2_op *o);
 void t2g_colds(struct t2_gen *g);
-/* The accesses of so many instructions of the segment, when they are counted.
- */
-void t2g_count_accesses(struct t2_gen *g, unsigned retired);
-/* The trace earns credit. Clobbers host flags. */
-void t2g_earn(struct t2_gen *g);
+/* So many instructions of the segment were executed: ticks, and accesses when
+ * they are counted. Clobbers host flags. */
+void t2g_count(struct t2_gen *g, unsigned retired);
 struct t2_cold *t2g_cold(struct t2_gen *g, unsigned kind, t2_ref op);
 
 #endif

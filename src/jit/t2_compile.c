@@ -8,7 +8,7 @@
 enum {
     SMALL_BODY = 64, /* instructions that a loop's body is unrolled to */
     MOST_COPIES = 8,
-    LEAST = 16 /* instructions of a trace that is no loop */
+    LEAST = 48 /* instructions of a trace that is no loop */
 };
 
 bool t2_compiler_init(struct t2_compiler *c, const struct jit *j,

@@ -588,18 +588,10 @@ static uint8_t *take_ticks(struct t2_gen *g, unsigned count)
     return emit_jump(&g->e, 15); /* jg */
 }
 
-/* A run that got so far: its guards are worth having. */
-void t2g_earn(struct t2_gen *g)
-{
-    t2g_alu_ri(g, 4, 0, rm_abs(&g->near_data->budget[g->trace->id]),
-               g->ir->is_loop ? T2_EARNED_LOOP : T2_EARNED);
-}
-
 static void gen_loop(struct t2_gen *g, t2_ref r)
 {
     t2g_loop_moves(g, false);
-    t2g_earn(g);
-    t2g_count_accesses(g, g->ir->segment_insns[0]);
+    t2g_count(g, g->ir->segment_insns[0]);
     g->loop_top = (uint32_t)(g->e.at - g->buffer);
     uint8_t *site = take_ticks(g, g->ir->segment_insns[1]);
     struct t2_cold *c = t2g_cold(g, COLD_BUDGET, r);
@@ -610,8 +602,7 @@ static void gen_loop(struct t2_gen *g, t2_ref r)
 static void gen_back(struct t2_gen *g)
 {
     t2g_loop_moves(g, true);
-    t2g_earn(g);
-    t2g_count_accesses(g, g->ir->segment_insns[1]);
+    t2g_count(g, g->ir->segment_insns[1]);
     uint8_t *jump = emit_jump(&g->e, 16);
     emit_patch(&g->e, jump, g->buffer + g->loop_top + g->e.to_exec);
 }
@@ -701,8 +692,7 @@ static void gen_op(struct t2_gen *g, t2_ref r)
     case T2_EXIT:
     case T2_EXIT_TO:
         g->host = 0;
-        t2g_earn(g);
-        t2g_exit(g, o, true);
+        t2g_exit(g, o);
         break;
     default: /* no code */
         break;
@@ -750,21 +740,15 @@ static void gen_refusals(struct t2_gen *g, uint8_t *const key[2], unsigned keys,
     if (no_vectors)
         emit_patch(e, no_vectors, emit_here(e));
     emit_alu_ri(e, 8, 5, rm_reg(H_TICKS), (int32_t)count);
-    t2g_op(g, 8, 0x01, H_TICKS, rm_abs(&g->near_data->ticks), 8, 0);
     g->fallbacks[g->fallback_count++] =
         (uint32_t)(emit_jump(e, 16) - g->buffer);
     if (!keys)
         return;
     for (unsigned n = 0; n < keys; n++)
         emit_patch(e, key[n], emit_here(e));
-    t2g_alu_ri(g, 8, 0, rm_abs(&g->near_data->fails[T2_FAIL_KEY]), 1);
-    t2g_alu_ri(g, 4, 5, rm_abs(&g->near_data->budget[g->trace->id]), T2_PRICE);
-    uint8_t *go_on = emit_jump(e, 9);
-    t2g_op(g, 4, 0xc7, 0, rm_abs(&g->near_data->drop), 4, 4);
-    emit_u32(e, g->trace->id);
-    emit_mov_ri(e, H_RCX, (uint32_t)(g->ir->head & (PAGE_BYTES - 1)));
-    t2g_jump_out(g, 16, g->j->exit_at);
-    emit_patch(e, go_on, emit_here(e));
+    t2g_alu_ri(g, 4, 0,
+               rm_abs(&g->near_data->count[g->trace->id].fails[T2_FAIL_KEY]),
+               1);
     g->fallbacks[g->fallback_count++] =
         (uint32_t)(emit_jump(e, 16) - g->buffer);
 }
@@ -785,7 +769,6 @@ bool t2_generate(struct t2_gen *g, const struct t2_ir *ir,
     g->host = 0;
     g->entry_top = 0;
     unsigned keys = gen_entry_guard(g, key);
-    t2g_op(g, 8, 0x29, H_TICKS, rm_abs(&g->near_data->ticks), 8, 0);
     uint8_t *too_far = take_ticks(g, ir->segment_insns[0]);
     uint8_t *no_vectors = need_vectors(g);
     t2g_enter(g);

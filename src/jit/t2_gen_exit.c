@@ -143,15 +143,22 @@ static uint32_t ticks_left(const struct t2_gen *g, const struct t2_map *m)
     return g->ir->segment_insns[m->segment] - m->retired;
 }
 
-void t2g_count_accesses(struct t2_gen *g, unsigned retired)
+static void count_accesses(struct t2_gen *g, unsigned retired)
 {
     int32_t accesses = 0;
-    if (!g->j->options.count_memory)
-        return;
     for (unsigned n = 0; n < retired; n++)
         accesses += jit_has_access(&g->ir->insns[n % g->ir->insn_count].i);
     if (accesses)
         t2g_alu_ri(g, 8, 0, rm_abs(&g->j->cpu->jit_accesses), accesses);
+}
+
+void t2g_count(struct t2_gen *g, unsigned retired)
+{
+    if (retired)
+        t2g_alu_ri(g, 8, 0, rm_abs(&g->near_data->count[g->trace->id].ticks),
+                   (int32_t)retired);
+    if (g->j->options.count_memory)
+        count_accesses(g, retired);
 }
 
 /* Everything to where it belongs outside; ticks are exact. */
@@ -159,7 +166,7 @@ static void emit_state(struct t2_gen *g, const struct t2_map *map)
 {
     struct moves m = {.count = 0};
     uint32_t left = ticks_left(g, map);
-    t2g_count_accesses(g, map->retired);
+    t2g_count(g, map->retired);
     t2g_flags_to_rax(g, map->flags);
     for (unsigned n = 0; n < 16; n++)
         add_value(g, &m, outside(n), map->reg[n]);
@@ -167,25 +174,12 @@ static void emit_state(struct t2_gen *g, const struct t2_map *map)
     if (left)
         emit_op(&g->e, 8, 0x8d, H_TICKS, rm_base(H_TICKS, -(int32_t)left), 8,
                 0);
-    t2g_op(g, 8, 0x01, H_TICKS, rm_abs(&g->near_data->ticks), 8, 0);
 }
 
 static void count_failure(struct t2_gen *g, enum t2_reason reason)
 {
-    t2g_alu_ri(g, 8, 0, rm_abs(&g->near_data->fails[reason]), 1);
-}
-
-/* A failure; when there were too many the trace leaves to C and is dropped. */
-static uint8_t *emit_charge(struct t2_gen *g)
-{
-    t2g_alu_ri(g, 4, 5, rm_abs(&g->near_data->budget[g->trace->id]), T2_PRICE);
-    return emit_jump(&g->e, 8);
-}
-
-static void emit_drop(struct t2_gen *g)
-{
-    t2g_op(g, 4, 0xc7, 0, rm_abs(&g->near_data->drop), 4, 4);
-    emit_u32(&g->e, g->trace->id);
+    t2g_alu_ri(g, 4, 0,
+               rm_abs(&g->near_data->count[g->trace->id].fails[reason]), 1);
 }
 
 /* Set cpu->jit_page when the target lies on another page. Uses RCX. */
@@ -198,12 +192,11 @@ static void emit_page(struct t2_gen *g, uint64_t rip)
     t2g_op(g, 8, 0x89, H_RCX, rm_abs(&g->j->cpu->jit_page), 8, 0);
 }
 
-static void emit_linked(struct t2_gen *g, uint64_t rip, bool is_charged)
+static void emit_linked(struct t2_gen *g, uint64_t rip)
 {
     struct emit *e = &g->e;
     uint32_t offset = (uint32_t)(rip & (PAGE_BYTES - 1));
     emit_page(g, rip);
-    uint8_t *drop = is_charged ? emit_charge(g) : NULL;
     uint8_t *site = emit_jump(e, 16);
     const uint8_t *stub = emit_here(e);
     emit_patch(e, site, stub);
@@ -211,12 +204,6 @@ static void emit_linked(struct t2_gen *g, uint64_t rip, bool is_charged)
     uint32_t slot = (uint32_t)(e->at - 4 - g->buffer);
     emit_mov_ri(e, H_RCX, offset);
     t2g_jump_out(g, 16, g->j->exit_link);
-    if (drop) {
-        emit_patch(e, drop, emit_here(e));
-        emit_drop(g);
-        emit_mov_ri(e, H_RCX, offset);
-        t2g_jump_out(g, 16, g->j->exit_at);
-    }
     if (g->link_count == T2_LINKS_MAX) {
         g->failed = true;
         return;
@@ -227,17 +214,9 @@ static void emit_linked(struct t2_gen *g, uint64_t rip, bool is_charged)
 }
 
 /* RIP is in RCX; state is outside. */
-static void emit_dispatch(struct t2_gen *g, bool is_charged)
+static void emit_dispatch(struct t2_gen *g)
 {
-    struct emit *e = &g->e;
-    uint8_t *drop = is_charged ? emit_charge(g) : NULL;
     t2g_jump_out(g, 16, g->j->dispatch);
-    if (drop) {
-        emit_patch(e, drop, emit_here(e));
-        emit_drop(g);
-        t2g_op(g, 8, 0x89, H_RCX, rm_abs(&g->j->cpu->r[REG_RIP]), 8, 0);
-        t2g_jump_out(g, 16, g->j->exit);
-    }
 }
 
 /* When the RIP in RAX is not canonical: leave in front of the branch. */
@@ -279,13 +258,12 @@ static void emit_far_rip(struct t2_gen *g, unsigned to, uint64_t rip)
             0);
 }
 
-static void exit_static(struct t2_gen *g, const struct t2_op *o,
-                        bool is_charged)
+static void exit_static(struct t2_gen *g, const struct t2_op *o)
 {
     const struct t2_map *m = &g->ir->maps[o->map];
     if (!is_elsewhere(g, m)) {
         emit_state(g, m);
-        emit_linked(g, m->rip, is_charged);
+        emit_linked(g, m->rip);
         return;
     }
     if (o->imm) {
@@ -294,10 +272,10 @@ static void exit_static(struct t2_gen *g, const struct t2_op *o,
     }
     emit_state(g, m);
     emit_far_rip(g, H_RCX, m->rip);
-    emit_dispatch(g, is_charged);
+    emit_dispatch(g);
 }
 
-static void exit_to(struct t2_gen *g, const struct t2_op *o, bool is_charged)
+static void exit_to(struct t2_gen *g, const struct t2_op *o)
 {
     if (o->imm) {
         t2g_load(g, H_RAX, o->a);
@@ -308,15 +286,15 @@ static void exit_to(struct t2_gen *g, const struct t2_op *o, bool is_charged)
     t2g_op(g, 8, 0x89, H_RDX, rm_abs(&g->j->cpu->jit_target), 8, 0);
     emit_state(g, &g->ir->maps[o->map]);
     t2g_op(g, 8, 0x8b, H_RCX, rm_abs(&g->j->cpu->jit_target), 8, 0);
-    emit_dispatch(g, is_charged);
+    emit_dispatch(g);
 }
 
-void t2g_exit(struct t2_gen *g, const struct t2_op *o, bool is_end)
+void t2g_exit(struct t2_gen *g, const struct t2_op *o)
 {
     if (o->kind == T2_EXIT_TO || (o->kind == T2_GUARDEQ && !o->from))
-        exit_to(g, o, !is_end);
+        exit_to(g, o);
     else
-        exit_static(g, o, !is_end);
+        exit_static(g, o);
 }
 
 /* ---- cold paths ---------------------------------------------------------- */
@@ -383,6 +361,7 @@ static void fill_site(struct t2_gen *g, struct t2_site *s, t2_ref r,
     *s = (struct t2_site){.trace = g->trace,
                           .insn = g->ir->insns[m->insn].original,
                           .left = ticks_left(g, m),
+                          .done = m->retired,
                           .check = lookup_of(g, r),
                           .own = o->own,
                           .own_bytes = o->own_bytes,
@@ -456,12 +435,9 @@ void t2g_colds(struct t2_gen *g)
             break;
         default: {
             const struct t2_op *o = &g->ir->ops[c->op];
-            bool is_end = o->kind == T2_GUARD && o->from;
-            if (is_end)
-                t2g_earn(g);
-            else
+            if (o->kind != T2_GUARD || !o->from)
                 count_failure(g, c->reason);
-            t2g_exit(g, o, is_end);
+            t2g_exit(g, o);
             break;
         }
         }

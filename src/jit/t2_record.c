@@ -10,7 +10,7 @@ enum {
     SAMPLES = 4,       /* after the first, of a head that ran often */
     SAMPLED_FROM = 64, /* executions */
     RETRY = 64, /* executions until a head that found no room tries again */
-    LEAST = 16  /* instructions of a trace that is no loop */
+    LEAST = 48  /* instructions of a trace that is no loop */
 };
 
 static uint64_t key_of(const struct cpu *c)
@@ -339,12 +339,7 @@ static void record(struct t2 *t, struct block_code *k)
 
 bool t2_before(struct t2 *t, struct block_code *k)
 {
-    if (t->near_data->drop) {
-        t2_drop_trace(t, t->near_data->drop, false);
-        t->near_data->drop = 0;
-    }
-    if (++t->stays % 1024 == 0)
-        t2_limit_credit(t);
+    t2_judge(t);
     if (t->thread) {
         struct t2_request *q;
         while ((q = t2_thread_pop(t->thread)))

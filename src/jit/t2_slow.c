@@ -73,7 +73,7 @@ static bool resume(struct jit *j, const struct t2_site *s, uint64_t linear,
     if (!fill(j, linear, s->own_bytes, s->own_write))
         return false;
     if (!look_up(j, &s->check, root, pointer)) {
-        j->t2->near_data->fails[T2_FAIL_SPAN]++;
+        j->t2->near_data->count[s->trace->id].fails[T2_FAIL_SPAN]++;
         return false;
     }
     for (unsigned n = 0; n < s->live_count; n++) {
@@ -114,7 +114,7 @@ static void restore_state(struct jit *j, const struct t2_site *s)
         c->r[n] = r[n];
     c->aflags = flags;
     c->tick = j->t2->near_data->save[H_TICKS] + c->jit_limit - s->left;
-    j->t2->near_data->ticks += c->tick - c->jit_limit;
+    j->t2->near_data->count[s->trace->id].ticks += s->done;
     c->r[REG_RIP] = s->rip + (s->trace->one_page ? c->jit_page : 0);
 }
 
@@ -122,12 +122,8 @@ static void restore_state(struct jit *j, const struct t2_site *s)
 static void leave(struct jit *j, const struct t2_site *s)
 {
     struct cpu *c = j->cpu;
-    struct t2_near *d = j->t2->near_data;
     const struct insn *i = s->insn;
-    d->fails[T2_FAIL_ACCESS]++;
-    d->budget[s->trace->id] -= T2_PRICE;
-    if (d->budget[s->trace->id] < 0)
-        d->drop = s->trace->id;
+    j->t2->near_data->count[s->trace->id].fails[T2_FAIL_ACCESS]++;
     restore_state(j, s);
     c->probe.rip = c->r[REG_RIP];
     c->r[REG_RIP] += i->len;
