@@ -32,6 +32,13 @@ struct stub {
     uint32_t slot, target;
 };
 
+/* A look-up that failed: is the target canonical at all? */
+struct late {
+    uint8_t *miss[2];
+    uint16_t n;
+    int32_t sp_moved;
+};
+
 /* A jump that leaves behind instruction n, which ends at page offset next. */
 struct stop {
     uint8_t *site;
@@ -81,6 +88,8 @@ struct lower {
     enum { HELD_NOT, HELD_READ, HELD_WRITE } held[PLAN_SLOTS]; /* addends */
     struct cold cold[COLD_MAX];
     unsigned colds;
+    struct late late; /* of the block's last instruction */
+    bool is_late;
     struct stop stop[STOPS_MAX];
     unsigned stops;
     struct stub stub[STUBS_MAX];
@@ -213,7 +222,10 @@ void lower_leave(struct lower *l, int64_t target);
 bool lower_leave_if(struct lower *l, unsigned condition, int64_t target);
 /* To what lies behind: EIP does not wrap at 4 GiB. */
 void lower_fall_through(struct lower *l, uint32_t next);
-/* To the RIP in H_SCRATCH_A. */
+/* To the RIP in H_SCRATCH_A, which is canonical. */
 void lower_dispatch(struct lower *l);
+/* The same when it may not be: then the instruction faults. RSP has been moved by
+ * sp_moved and nothing else has been changed. */
+void lower_dispatch_checked(struct lower *l, int32_t sp_moved);
 
 #endif
