@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 const char *const jit_exit_names[JIT_EXITS] = {"unlinked", "limit", "lookup",
-                                               "handler"};
+                                               "handler", "units"};
 
 enum {
     DEFAULT_CACHE_MB = 256,

@@ -78,6 +78,7 @@ enum jit_exit {
                           run */
     JIT_EXIT_LOOKUP,   /* no code for a RIP is in the table */
     JIT_EXIT_HANDLER,  /* a fault, a device or a change of mode */
+    JIT_EXIT_UNITS,    /* SSE or x87 state that the host's units may not hold */
     JIT_EXITS
 };
 extern const char *const jit_exit_names[JIT_EXITS];

@@ -78,7 +78,8 @@ static const uint8_t *make_exits(struct jit *j, struct emit *e)
     j->exit_refused = emit_here(e);
     emit_op(e, 1, 0xc6, 0, rm_abs(&j->cpu->jit_refused), 1, 1); /* mov */
     emit_u8(e, 1);
-    emit_jump_to(e, 16, j->exit_at);
+    note_exit(j, e, JIT_EXIT_UNITS);
+    emit_jump_to(e, 16, at);
     return epilogue;
 }
 
