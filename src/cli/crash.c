@@ -71,7 +71,7 @@ static void put_backtrace(struct machine *m, const struct names *names,
 static void print_place(const struct crash *c)
 {
     (void)printf("tick %llu", (unsigned long long)c->place.tick);
-    if (c->place.deliveries)
+    if (c->place.deliveries && c->kind != CRASH_TRIPLE)
         (void)printf(" behind %u deliveries", c->place.deliveries);
     if (c->has_fault && c->kind != CRASH_TRIPLE)
         (void)printf(", in front of the instruction that raised %s",
