@@ -1,6 +1,7 @@
 /* What is read of a Linux guest from outside is what the guest prints of
  * itself: symbols, processes, modules, the current process, system calls. */
 #include "analysis/linux_internal.h"
+#include "analysis/guest_print.h"
 #include "analysis/lua_api.h"
 #include "analysis/profile.h"
 #include "analysis/unwind.h"
@@ -428,6 +429,33 @@ static void derived_layout_is_the_described_one(struct opened *o)
     guest_linux.drop(l);
 }
 
+/* A debugger's questions, at the end. */
+static void questions_are_answered(struct opened *o, struct seen *s)
+{
+    struct writer w;
+    struct symbol symbol;
+    char want[80];
+    look(o, s->guest, opened_end(o));
+    writer_init(&w);
+    guest_print(s->guest, o->machine, "ps", "", &w);
+    guest_print(s->guest, o->machine, "lsmod", "", &w);
+    guest_print(s->guest, o->machine, "symbol", " vfs_read", &w);
+    guest_print(s->guest, o->machine, "symbol", " nobody", &w);
+    guest_print(s->guest, o->machine, "bt", "", &w);
+    writer_u8(&w, 0);
+    const char *text = (const char *)w.data;
+    (void)snprintf(want, sizeof want, " %6llu ",
+                   number_behind(s->serial, "shell is "));
+    assert_non_null(strstr(text, want));
+    assert_non_null(strstr(text, "  psmouse\n"));
+    assert_true(symbols_find(guest_symbols(s->guest), "vfs_read", &symbol));
+    (void)snprintf(want, sizeof want, "%016llx  kernel!vfs_read\n",
+                   (unsigned long long)symbol.address);
+    assert_non_null(strstr(text, want));
+    assert_non_null(strstr(text, "symbol: 'nobody' is not known"));
+    writer_fini(&w);
+}
+
 /* A lua_host.stop. */
 static const char *never(void *context)
 {
@@ -516,6 +544,7 @@ static void compare(struct lab *lab, const char *arch, unsigned word)
     profile_shows_it(&o, &s);
     callers_are_found(&o, &s);
     hostile_memory_ends_every_walk(&o);
+    questions_are_answered(&o, &s);
     scripts_see_it(&o, &s);
     opened_close(&o);
     guest_free(s.guest);
