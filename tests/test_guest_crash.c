@@ -37,8 +37,9 @@ static void record(struct lab *lab, const char *name)
     char guest[64];
     (void)snprintf(guest, sizeof guest, "%s.bin", name);
     lab_needs(lab, guest);
-    lab_run(lab, "test -d %s || $R record -o %s --bios $G/%s.bin --vgabios "
-                 "none --mem 4M --pace max",
+    lab_run(lab,
+            "test -d %s || $R record -o %s --bios $G/%s.bin --vgabios "
+            "none --mem 4M --pace max",
             name, name, name);
 }
 
@@ -63,8 +64,8 @@ static void a_bugcheck_is_explained(void **state)
         lab_assert_text(lab, line);
         lab_assert_text(lab, ", 0x7)");
         lab_assert_text(lab, "in front of the instruction that raised #PF");
-        (void)snprintf(line, sizeof line, "b0%s  %s",
-                       i ? "15" : "0f", guests[i].insn);
+        (void)snprintf(line, sizeof line, "b0%s  %s", i ? "15" : "0f",
+                       guests[i].insn);
         lab_assert_text(lab, line);
         lab_assert_text(lab, i ? "bad.sys+0x9" : "bad.sys+0x8");
         lab_run(lab, "$R crash --json %s", guests[i].name);
