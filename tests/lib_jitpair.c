@@ -164,6 +164,7 @@ static void plan_tier2(struct jit_options *o, struct oracle_random *r)
     o->tier2_threshold =
         oracle_below(r, 4) == 0 ? 64 : 1 + oracle_below(r, 4);
     o->trace_max = traces[oracle_below(r, 4)];
+    o->trace_min = 1 + oracle_below(r, 16);
     o->inline_max = 1 + oracle_below(r, 60);
     o->unroll_max = 1 + oracle_below(r, 16);
 }
@@ -541,8 +542,13 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape,
     p->r.seed = 1 + shape;
     p->plan =
         (struct plan){.jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
-                      .slice_shape = shape,
+                      .slice_shape = shape % 3,
                       .budget = 400};
+    if (shape >= 3) { /* with tier 2 */
+        p->plan.jit.tier2 = JIT_TIER2_AT_ONCE;
+        p->plan.jit.tier2_threshold = p->plan.jit.trace_min = 1;
+        p->plan.budget = 2000;
+    }
     bool ok = pair_start(p, &err);
     if (!ok)
         fprintf(out, "%s\n", err.text);
@@ -560,7 +566,7 @@ bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out)
 {
     bool ok = true;
     for (unsigned mode = 0; mode < JP_MODES; mode++)
-        for (unsigned n = 0; n < 6 && (modes >> mode & 1); n++) {
+        for (unsigned n = 0; n < 12 && (modes >> mode & 1); n++) {
             bool user = n & 1;
             if (user && mode == JP_FLAT)
                 continue;

@@ -119,7 +119,7 @@ struct jp_totals {
 };
 
 /* Run these instructions in a loop in every mode of `modes` (bits), at CPL 0
- * and 3, in one slice and in many. */
+ * and 3, in one slice and in many, in tier 1 and with tier 2. */
 bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out);
 
 /* Run the guest of this seed. False when the sides differ: then it prints the
