@@ -242,9 +242,12 @@ install: $(BUILD)/relive ## to PREFIX (/usr/local)
 	install -D -m 755 $(BUILD)/relive $(DESTDIR)$(PREFIX)/bin/relive
 	install -D -m 644 src/cli/relive.1 \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/relive.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/relive/scripts \
+	    scripts/*.lua
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/relive \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/relive.1
+	rm -rf $(DESTDIR)$(PREFIX)/share/relive/scripts
 clean:
 	rm -rf $(BUILD) build-asan build-clang
 help: ## this list

@@ -17,12 +17,10 @@ enum {
 
 const char *crash_kind_name(enum crash_kind kind)
 {
-    static const char *const names[] = {[CRASH_NONE] = "none",
-                                        [CRASH_TRIPLE] = "triple-fault",
-                                        [CRASH_LINUX] = "linux",
-                                        [CRASH_WINDOWS] = "windows",
-                                        [CRASH_PROGRAM] = "program",
-                                        [CRASH_HANG] = "hang"};
+    static const char *const names[] = {
+        [CRASH_NONE] = "none",       [CRASH_TRIPLE] = "triple-fault",
+        [CRASH_LINUX] = "linux",     [CRASH_WINDOWS] = "windows",
+        [CRASH_PROGRAM] = "program", [CRASH_HANG] = "hang"};
     return names[kind];
 }
 
@@ -69,8 +67,8 @@ static uint64_t handler_of(struct machine *m, unsigned vector)
     return tables_gate(m, vector, &gate) && gate.is_present ? gate.offset : 0;
 }
 
-/* At the first instruction of a handler: was it the program, or the kernel, that
- * is looked for? The saved CS and RIP tell (SDM vol. 3A 6.12, 6.14). */
+/* At the first instruction of a handler: was it the program, or the kernel,
+ * that is looked for? The saved CS and RIP tell (SDM vol. 3A 6.12, 6.14). */
 static bool is_culprit(struct machine *m, bool has_error,
                        const struct crash *out)
 {
@@ -99,8 +97,7 @@ static bool find_panic(struct travel *t, struct crash *out, struct error *err)
     if (!g)
         return error_set(err, ERR_NOMEM, "out of memory");
     guest_memory_of(&memory, travel_machine(t));
-    bool is_known = guest_look(g, &memory) == GUEST_LINUX &&
-                    guest_symbols(g) &&
+    bool is_known = guest_look(g, &memory) == GUEST_LINUX && guest_symbols(g) &&
                     symbols_find(guest_symbols(g), "panic", &symbol);
     if (is_known)
         probe.vaddr = symbol.address;

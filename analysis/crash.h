@@ -22,14 +22,14 @@ struct crash {
     enum crash_kind kind;
     struct machine_place place; /* in front of the instruction that failed, or
                                    where the guest was at its end */
-    bool has_fault;  /* place is in front of a faulting instruction */
-    unsigned vector; /* of that exception; not of a triple fault's */
-    bool by_program; /* a program faulted, not the kernel, */
+    bool has_fault;      /* place is in front of a faulting instruction */
+    unsigned vector;     /* of that exception; not of a triple fault's */
+    bool by_program;     /* a program faulted, not the kernel, */
     uint64_t program_ip; /* at this address */
-    uint64_t seen;   /* tick of the guest's own message, or of its call of
-                        KeBugCheckEx; 0: none */
+    uint64_t seen;       /* tick of the guest's own message, or of its call of
+                            KeBugCheckEx; 0: none */
     struct bugcheck bugcheck; /* of CRASH_WINDOWS */
-    char text[400];  /* the fault chain, the message, or what was observed */
+    char text[400]; /* the fault chain, the message, or what was observed */
 };
 
 /* Finds out, and leaves the machine at the place. False: err. */
@@ -63,8 +63,8 @@ bool crash_line_ip(const char *line, uint64_t *ip);
 
 /* Looks for a bugcheck in the kernel's memory (the travel stands at the end),
  * then for the call of KeBugCheckEx: seen, and place is in front of it.
- * has_fault when an exception leads to such a bugcheck. is_over: the guest ended
- * as it wanted; then a kernel that says nothing is believed. */
+ * has_fault when an exception leads to such a bugcheck. is_over: the guest
+ * ended as it wanted; then a kernel that says nothing is believed. */
 bool crash_find_windows(struct travel *t, bool is_over, struct crash *out,
                         struct error *err);
 

@@ -144,8 +144,8 @@ static bool search_serial(struct travel *t, struct crash *out,
         return true;
     if (!s.has_panic)
         out->kind = CRASH_PROGRAM;
-    out->by_program = out->has_fault &&
-                      crash_line_ip(s.program, &out->program_ip);
+    out->by_program =
+        out->has_fault && crash_line_ip(s.program, &out->program_ip);
     return true;
 }
 

@@ -26,7 +26,8 @@ uint64_t export_ram_end(struct machine *m)
     for (uint64_t at = 0; at < mem && at < high; at += PAGE_BYTES)
         if (export_is_ram(m, at))
             end = at + PAGE_BYTES;
-    for (uint64_t at = high; at < high + mem && export_is_ram(m, at); at += PAGE_BYTES)
+    for (uint64_t at = high; at < high + mem && export_is_ram(m, at);
+         at += PAGE_BYTES)
         end = at + PAGE_BYTES;
     return end;
 }

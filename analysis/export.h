@@ -18,10 +18,10 @@ bool export_raw_memory(struct machine *m, const char *path, struct error *err);
  * written: VMCOREINFO, which the kernel keeps in memory, is among the notes. */
 bool export_elf_core(struct machine *m, const char *path, struct error *err);
 
-/* A Windows crash dump of all memory (MEMORY.DMP), 64-bit in long mode. Bugcheck,
- * lists, memory runs and the context come from the guest's kernel where it says
- * them, else from the machine. *has_kernel: there is a Windows kernel; without
- * one the dump has registers and memory alone. */
+/* A Windows crash dump of all memory (MEMORY.DMP), 64-bit in long mode.
+ * Bugcheck, lists, memory runs and the context come from the guest's kernel
+ * where it says them, else from the machine. *has_kernel: there is a Windows
+ * kernel; without one the dump has registers and memory alone. */
 bool export_dmp(struct machine *m, const char *path, bool *has_kernel,
                 struct error *err);
 

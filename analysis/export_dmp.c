@@ -19,7 +19,7 @@ enum {
     RUNS_64_MAX = (700 - 16) / 16,
     CONTEXT_32_BYTES = 0x2cc,
     CONTEXT_64_BYTES = 0x4d0,
-    CONTEXT_32_ALL = 0x1003f,  /* ContextFlags */
+    CONTEXT_32_ALL = 0x1003f, /* ContextFlags */
     CONTEXT_64_ALL = 0x10001f,
     DUMP_TYPE_FULL = 1,
     LIVE_SYSTEM_DUMP = 0x161,
@@ -28,8 +28,8 @@ enum {
 
 /* KUSER_SHARED_DATA. */
 enum {
-    SHARED_UPTIME = 0x8,  /* InterruptTime: low, high, in 100 ns */
-    SHARED_TIME = 0x14,   /* SystemTime */
+    SHARED_UPTIME = 0x8, /* InterruptTime: low, high, in 100 ns */
+    SHARED_TIME = 0x14,  /* SystemTime */
     SHARED_PRODUCT = 0x264,
     SHARED_SUITE = 0x2d0,
     SHARED_BYTES = 0x2e0
@@ -112,8 +112,8 @@ static void put_fnsave(const struct cpu *c, uint8_t *out)
         if (!(x->valid >> i & 1))
             tags |= 3u << 2 * i;
     store_le32(out, 0xffff0000u | x->control);
-    store_le32(out + 4, 0xffff0000u | (x->status & ~0x3800u) |
-                            (uint32_t)x->top << 11);
+    store_le32(out + 4,
+               0xffff0000u | (x->status & ~0x3800u) | (uint32_t)x->top << 11);
     store_le32(out + 8, 0xffff0000u | tags);
     store_le32(out + 12, (uint32_t)x->ip);
     store_le32(out + 16, (uint32_t)x->opcode << 16 | x->cs);

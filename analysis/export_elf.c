@@ -141,11 +141,10 @@ static void put_qemu_segment(const struct segment *s, struct writer *w)
  * have and crash(8) knows. */
 static void put_qemu_note(struct core *core, struct writer *w)
 {
-    static const uint8_t order[] = {REG_RAX, REG_RBX, REG_RCX, REG_RDX,
-                                    REG_RSI, REG_RDI, REG_RSP, REG_RBP,
-                                    8,       9,       10,      11,
-                                    12,      13,      14,      15,
-                                    REG_RIP};
+    static const uint8_t order[] = {REG_RAX, REG_RBX, REG_RCX, REG_RDX, REG_RSI,
+                                    REG_RDI, REG_RSP, REG_RBP, 8,       9,
+                                    10,      11,      12,      13,      14,
+                                    15,      REG_RIP};
     static const enum seg segments[] = {SEG_CS, SEG_DS, SEG_ES,
                                         SEG_FS, SEG_GS, SEG_SS};
     enum { BYTES = 440 };
@@ -252,10 +251,9 @@ static void put_core(struct core *core, struct writer *w, uint64_t *ram_offset)
 
 bool export_elf_core(struct machine *m, const char *path, struct error *err)
 {
-    struct core core = {
-        .m = m,
-        .is_64 = gdb_target_of(m) == GDB_X86_64,
-        .ram_end = export_ram_end(m)};
+    struct core core = {.m = m,
+                        .is_64 = gdb_target_of(m) == GDB_X86_64,
+                        .ram_end = export_ram_end(m)};
     struct writer w;
     uint64_t ram_offset;
     core.runs = calloc(CORE_SEGMENTS, sizeof *core.runs);

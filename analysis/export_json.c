@@ -51,9 +51,9 @@ static json_t *gates(struct machine *m)
     for (unsigned v = 0; v < TABLES_VECTORS && tables_gate(m, v, &g); v++)
         if (g.is_present || g.offset || g.selector)
             (void)json_array_append_new(
-                list, json_pack("{s:i, s:s, s:i, s:o, s:i, s:i, s:b}",
-                                "vector", (int)v, "type", gate_type_name(&g),
-                                "selector", (int)g.selector, "offset",
+                list, json_pack("{s:i, s:s, s:i, s:o, s:i, s:i, s:b}", "vector",
+                                (int)v, "type", gate_type_name(&g), "selector",
+                                (int)g.selector, "offset",
                                 export_json_hex(g.offset), "dpl", (int)g.dpl,
                                 "ist", (int)g.ist, "present", g.is_present));
     return list;
@@ -102,10 +102,10 @@ static bool add_mapping(void *context, const struct mapping *run)
     char rights[4] = {run->is_user ? 'u' : 's', run->is_writable ? 'w' : 'r',
                       run->is_executable ? 'x' : '-', 0};
     (void)json_array_append_new(
-        list, json_pack("{s:o, s:o, s:o, s:s}", "vaddr",
-                        export_json_hex(run->vaddr), "paddr",
-                        export_json_hex(run->paddr), "bytes",
-                        export_json_hex(run->bytes), "rights", rights));
+        list,
+        json_pack("{s:o, s:o, s:o, s:s}", "vaddr", export_json_hex(run->vaddr),
+                  "paddr", export_json_hex(run->paddr), "bytes",
+                  export_json_hex(run->bytes), "rights", rights));
     return json_array_size(list) < MAPPINGS_MAX;
 }
 
@@ -130,14 +130,13 @@ static json_t *interrupts(struct machine *m)
         struct pic_view v;
         machine_pic(m, i, &v);
         (void)json_array_append_new(
-            list,
-            json_pack("{s:i, s:i, s:i, s:i, s:i}", "irr", (int)v.irr, "imr",
-                      (int)v.imr, "isr", (int)v.isr, "elcr", (int)v.elcr,
-                      "first_vector", (int)v.base));
+            list, json_pack("{s:i, s:i, s:i, s:i, s:i}", "irr", (int)v.irr,
+                            "imr", (int)v.imr, "isr", (int)v.isr, "elcr",
+                            (int)v.elcr, "first_vector", (int)v.base));
     }
     const struct cpu *c = machine_cpu(m);
-    return json_pack("{s:o, s:b, s:b, s:b, s:o}", "pics", list, "intr",
-                     c->intr, "if", (c->flags & FLAG_IF) != 0, "nmi_pending",
+    return json_pack("{s:o, s:b, s:b, s:b, s:o}", "pics", list, "intr", c->intr,
+                     "if", (c->flags & FLAG_IF) != 0, "nmi_pending",
                      c->nmi_pending, "next_deadline",
                      export_json_hex(machine_next_deadline(m)));
 }
@@ -176,14 +175,13 @@ static json_t *machine_json(struct machine *m)
     char *text = machine_config_to_json(machine_config(m));
     json_t *config = text ? json_loads(text, 0, NULL) : NULL;
     free(text);
-    return json_pack("{s:I, s:I, s:I, s:b, s:o*, s:o, s:o, s:o, s:o, s:o}",
-                     "tick", (json_int_t)place.tick, "deliveries",
-                     (json_int_t)place.deliveries, "instructions",
-                     (json_int_t)machine_insns(m), "halted",
-                     machine_is_halted(m), "machine", config, "registers",
-                     export_json_registers(m), "tables", export_json_tables(m),
-                     "paging", paging(m), "interrupts", interrupts(m), "chips",
-                     chips(m));
+    return json_pack(
+        "{s:I, s:I, s:I, s:b, s:o*, s:o, s:o, s:o, s:o, s:o}", "tick",
+        (json_int_t)place.tick, "deliveries", (json_int_t)place.deliveries,
+        "instructions", (json_int_t)machine_insns(m), "halted",
+        machine_is_halted(m), "machine", config, "registers",
+        export_json_registers(m), "tables", export_json_tables(m), "paging",
+        paging(m), "interrupts", interrupts(m), "chips", chips(m));
 }
 
 bool export_json(struct machine *m, const char *path, struct error *err)

@@ -10,6 +10,7 @@ const struct lua_api_module *const lua_api_modules[] = {
     &lua_module_session,
     &lua_module_log,
     &lua_module_marks,
+    &lua_module_crash,
     &lua_module_view,
     &lua_module_symbols,
     &lua_module_registers,

@@ -11,6 +11,7 @@ extern const struct lua_api_module lua_module_json;    /* lua_show.c */
 extern const struct lua_api_module lua_module_session; /* lua_session.c */
 extern const struct lua_api_module lua_module_log;     /* lua_log.c */
 extern const struct lua_api_module lua_module_marks;   /* lua_marks.c */
+extern const struct lua_api_module lua_module_crash;   /* lua_crash.c */
 extern const struct lua_api_module lua_module_view;    /* lua_view.c */
 extern const struct lua_api_module lua_module_unwind,
     lua_module_hotspots; /* lua_unwind.c */

@@ -109,13 +109,14 @@ static struct profile check_profile(lua_State *L)
     return p;
 }
 
-/* Each sample stands for the ticks up to the next one; the first is half a
- * distance in. */
+/* Each sample stands for a stretch of ticks and lies anywhere in it, by a fixed
+ * sequence, so that no loop of the guest keeps step with the samples. */
 static int stats_profile(lua_State *L)
 {
     lua_settop(L, 1);
     struct profile p = check_profile(L);
     lua_Integer n = 0;
+    uint64_t sequence = 1;
     lua_newtable(L);
     if (p.from == p.to)
         return 1;
@@ -123,7 +124,9 @@ static int stats_profile(lua_State *L)
     for (uint64_t begin = p.from; begin < p.to;) {
         uint64_t end = p.to - begin > p.every ? begin + p.every : p.to;
         lua_check_stop(L);
-        run_to(L, p.ls, begin + (end - begin) / 2);
+        sequence = sequence * UINT64_C(6364136223846793005) +
+                   UINT64_C(1442695040888963407); /* Knuth's MMIX */
+        run_to(L, p.ls, begin + (sequence >> 33) % (end - begin));
         push_sample(L, &p, end - begin);
         lua_rawseti(L, 2, ++n);
         begin = end;

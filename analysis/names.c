@@ -40,8 +40,7 @@ void names_free(struct names *n)
     free(n);
 }
 
-bool names_of(const struct names *n, uint64_t address, char *text,
-              size_t bytes)
+bool names_of(const struct names *n, uint64_t address, char *text, size_t bytes)
 {
     const struct symbols *s = guest_symbols(n->guest);
     struct symbol_place place;

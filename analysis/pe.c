@@ -7,7 +7,7 @@
 enum {
     PAGE = 4096,
     DOS_BYTES = 64,
-    COFF_BYTES = 24,     /* signature and file header */
+    COFF_BYTES = 24,      /* signature and file header */
     OPTIONAL_BYTES = 112, /* up to the directories of PE32+ */
     SECTION_BYTES = 40,
     DEBUG_BYTES = 28,
@@ -92,8 +92,7 @@ static bool read_optional(struct pe_image *pe, uint64_t rva, unsigned size)
     return true;
 }
 
-bool pe_open(struct pe_image *pe, const struct pe_memory *memory,
-             uint64_t base)
+bool pe_open(struct pe_image *pe, const struct pe_memory *memory, uint64_t base)
 {
     uint8_t dos[DOS_BYTES], coff[COFF_BYTES];
     *pe = (struct pe_image){.memory = memory, .base = base, .bytes = PAGE};
@@ -163,8 +162,7 @@ static bool export_address(const struct pe_image *pe, const struct exports *e,
     return true;
 }
 
-void pe_exports_each(const struct pe_image *pe, pe_export_fn *fn,
-                     void *context)
+void pe_exports_each(const struct pe_image *pe, pe_export_fn *fn, void *context)
 {
     struct exports e;
     char name[PE_NAME_MAX];

@@ -91,11 +91,22 @@ bool tables_descriptor(struct machine *m, uint16_t selector,
 
 const char *descriptor_type_name(const struct descriptor *d)
 {
-    static const char *const system[16] = {
-        "reserved",  "16-bit TSS", "LDT",      "busy 16-bit TSS",
-        "16-bit call gate",        "task gate", "16-bit interrupt gate",
-        "16-bit trap gate",        "reserved", "TSS", "reserved", "busy TSS",
-        "call gate", "reserved",   "interrupt gate", "trap gate"};
+    static const char *const system[16] = {"reserved",
+                                           "16-bit TSS",
+                                           "LDT",
+                                           "busy 16-bit TSS",
+                                           "16-bit call gate",
+                                           "task gate",
+                                           "16-bit interrupt gate",
+                                           "16-bit trap gate",
+                                           "reserved",
+                                           "TSS",
+                                           "reserved",
+                                           "busy TSS",
+                                           "call gate",
+                                           "reserved",
+                                           "interrupt gate",
+                                           "trap gate"};
     if (d->is_system)
         return system[d->type];
     if (!(d->type & 8))
@@ -153,8 +164,8 @@ static void print_descriptors(struct machine *m, struct writer *w)
             continue;
         gdb_print(w, "  %04x  base %016llx limit %08x %s%s, dpl %u\n", s,
                   (unsigned long long)d.base, d.limit,
-                  d.is_present ? "" : "not present, ",
-                  descriptor_type_name(&d), d.dpl);
+                  d.is_present ? "" : "not present, ", descriptor_type_name(&d),
+                  d.dpl);
     }
 }
 

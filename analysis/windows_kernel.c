@@ -19,9 +19,9 @@ enum {
     KDBG_BUGCHECK = 0x88,
     KDBG_PFN_DATABASE = 0xc0,
     KDBG_MEMORY_BLOCK = 0x270,
-    KDBG_CONTEXT_OFFSET = 0x2bc, /* OffsetPrcbProcStateContext, 16 bits */
+    KDBG_CONTEXT_OFFSET = 0x2bc,  /* OffsetPrcbProcStateContext, 16 bits */
     KDBG_CONTEXT_POINTER = 0x338, /* OffsetPrcbContext, from Windows 7 on */
-    KDBG_BYTES_MIN = 0x278,      /* up to MmPhysicalMemoryBlock: Windows XP */
+    KDBG_BYTES_MIN = 0x278,       /* up to MmPhysicalMemoryBlock: Windows XP */
     KDBG_BYTES_MAX = 0x1000
 };
 
@@ -112,8 +112,7 @@ static void read_build(struct windows_kernel *w)
 static bool is_pcr(const struct windows_kernel *w, uint64_t at)
 {
     uint64_t self;
-    return at != 0 &&
-           windows_read_word(w, at + layout[w->is_64].self, &self) &&
+    return at != 0 && windows_read_word(w, at + layout[w->is_64].self, &self) &&
            self == at;
 }
 
@@ -204,8 +203,7 @@ static void find_debugger_block(struct windows_kernel *w)
     uint8_t page[PAGE_BYTES];
     if (follow_version_block(w))
         return;
-    for (uint64_t at = 0; at + PAGE_BYTES <= w->image.bytes;
-         at += PAGE_BYTES) {
+    for (uint64_t at = 0; at + PAGE_BYTES <= w->image.bytes; at += PAGE_BYTES) {
         if (!windows_read(w, w->image.base + at, page, sizeof page))
             continue;
         for (unsigned i = 0; i < PAGE_BYTES; i += 4)
@@ -254,9 +252,8 @@ bool windows_bugcheck_arguments(const struct windows_kernel *w,
     const struct cpu *c = machine_cpu(w->machine);
     uint64_t stack = c->r[REG_RSP], code;
     if (w->is_64) {
-        *out = (struct bugcheck){
-            (uint32_t)c->r[REG_RCX],
-            {c->r[REG_RDX], c->r[8], c->r[9], 0}};
+        *out = (struct bugcheck){(uint32_t)c->r[REG_RCX],
+                                 {c->r[REG_RDX], c->r[8], c->r[9], 0}};
         return windows_read_word(w, stack + 0x28, &out->parameter[3]);
     }
     stack = (uint32_t)(stack + c->seg[SEG_SS].base);
@@ -296,8 +293,8 @@ static bool read_module(const struct windows_kernel *w, uint64_t entry,
     return true;
 }
 
-void windows_modules_each(const struct windows_kernel *w,
-                          windows_module_fn *fn, void *context)
+void windows_modules_each(const struct windows_kernel *w, windows_module_fn *fn,
+                          void *context)
 {
     struct windows_module module;
     uint64_t entry;

@@ -23,17 +23,17 @@ struct windows_kernel {
     struct pe_memory memory;
     struct pe_image image;
     bool is_64;
-    uint32_t build;           /* 7601; 0: unknown */
-    bool is_checked;          /* a checked build */
-    uint64_t pcr, prcb;       /* of the only CPU; 0: none was found */
-    uint64_t context;         /* where the PRCB has room for a CONTEXT */
-    uint64_t debugger_block;  /* KdDebuggerDataBlock; 0: none was found,
-                                 and then these are 0 too */
-    uint64_t bugcheck_data;   /* KiBugCheckData: five words */
-    uint64_t modules;         /* PsLoadedModuleList */
-    uint64_t processes;       /* PsActiveProcessHead */
-    uint64_t pfn_database;    /* its value */
-    uint64_t memory_block;    /* value of MmPhysicalMemoryBlock */
+    uint32_t build;          /* 7601; 0: unknown */
+    bool is_checked;         /* a checked build */
+    uint64_t pcr, prcb;      /* of the only CPU; 0: none was found */
+    uint64_t context;        /* where the PRCB has room for a CONTEXT */
+    uint64_t debugger_block; /* KdDebuggerDataBlock; 0: none was found,
+                                and then these are 0 too */
+    uint64_t bugcheck_data;  /* KiBugCheckData: five words */
+    uint64_t modules;        /* PsLoadedModuleList */
+    uint64_t processes;      /* PsActiveProcessHead */
+    uint64_t pfn_database;   /* its value */
+    uint64_t memory_block;   /* value of MmPhysicalMemoryBlock */
 };
 
 /* Looks from the entries of the kernel that the CPU knows: gates of the IDT,
@@ -64,8 +64,8 @@ struct windows_module {
     char name[64]; /* ASCII; other characters are '?' */
 };
 typedef bool windows_module_fn(void *context, const struct windows_module *m);
-void windows_modules_each(const struct windows_kernel *w,
-                          windows_module_fn *fn, void *context);
+void windows_modules_each(const struct windows_kernel *w, windows_module_fn *fn,
+                          void *context);
 
 /* "ntoskrnl.exe!KeBugCheckEx+0x12", by the exports of the image that an
  * address lies in; false: it lies in none. */

@@ -14,6 +14,7 @@ list_configs
 works=$(chosen amd64 i386) || exit 2
 "$root/scripts/guests.sh" "$build/guests" $works || exit 2
 pause_us=0
+at_end=1
 counted=instructions
 
 # What tests/guests/init runs as soon as there is a shell.

@@ -18,6 +18,7 @@ parse_options "$@"
 list_configs
 make -s -C "$root" BUILD="$build" kernels || exit 2
 pause_us=0
+at_end=1
 units=400 # UNITS of bench/guests/kernel.h
 for file in "$root"/bench/guests/*.S; do
     name=${file##*/}

@@ -10,14 +10,24 @@
 note() { printf 'bench: %s\n' "$*" >&2; }
 die() { note "$@"; exit 2; }
 
-# cpu_ns PID: what a live process has used so far, all its threads, without
-# starting one (proc(5), /proc/PID/task/TID/schedstat).
-cpu_ns() {
-    local file used sum=0
+# read_cpu PID: sets cpu_now to what a live process has used so far, all its
+# threads, in ns, without starting one (proc(5), /proc/PID/task/TID/schedstat).
+read_cpu() {
+    local file used
+    cpu_now=0
     for file in /proc/"$1"/task/*/schedstat; do
-        read -r used _ 2>/dev/null <"$file" && ((sum += used))
+        read -r used _ 2>/dev/null <"$file" && ((cpu_now += used))
     done
-    echo "$sum"
+}
+
+# Sets cpu_now to what this shell's children that have ended used, in ns.
+read_children_cpu() {
+    local user system
+    times >"$work/times"
+    { read -r _ && read -r user system; } <"$work/times"
+    cpu_now=$(awk -F '[ms ]+' \
+        '{ printf "%.0f", 1e9 * (60 * ($1 + $3) + $2 + $4) }' \
+        <<<"$user $system")
 }
 
 common_usage() {
@@ -75,6 +85,7 @@ parse_options() {
     work=$(mktemp -d) || exit 2
     trap 'rm -rf "$work"' EXIT
     samples=$work/samples
+    at_end=0
     : >"$samples"
     stats_option=()
     if "$relive" run --help | grep -q -e --stats; then
@@ -152,20 +163,34 @@ run_config() {
 # measure CONFIG ROUND [NAME REPEATS]: runs the guest and appends a sample for
 # each workload that it reports. A guest that does not name what it runs is
 # given NAME; one that does not say when it begins is timed from its start.
-# pause_us is how long a guest sleeps before the work.
+# pause_us is how long a guest sleeps before the work. An emulator that ends as
+# soon as its work is done has no CPU time left to read then: with at_end=1 it is
+# that of the ended process.
 measure() {
     local pid line name=${3:-} repeats=${4:-} begun cpu_begun=0 wall cpu sum own
     local own_cpu fd count=0 config=$1
+    local children_begun
     rm -f "$work/stats.json" "$work/row"
+    read_children_cpu
+    children_begun=$cpu_now
     begun=${EPOCHREALTIME/./}
     exec {fd}< <(run_config "$1" 2>"$work/err" </dev/null)
     pid=$!
-    while IFS= read -r -t 300 -u "$fd" line; do
+    local status
+    while IFS= read -r -t 300 -u "$fd" line; status=$?; [ $status = 0 ]; do
         line=${line%$'\r'}
         case $line in
         '= '*) read -r _ name repeats <<<"$line" ;;
-        '<') begun=${EPOCHREALTIME/./} cpu_begun=$(cpu_ns $pid) ;;
-        '>') wall=${EPOCHREALTIME/./} cpu=$(cpu_ns $pid) ;;
+        '<')
+            begun=${EPOCHREALTIME/./}
+            read_cpu $pid
+            cpu_begun=$cpu_now
+            ;;
+        '>')
+            wall=${EPOCHREALTIME/./}
+            read_cpu $pid
+            cpu=$cpu_now
+            ;;
         '+ '*)
             read -r _ sum own own_cpu <<<"$line"
             wall=$(((wall - begun) * 1000)) cpu=$((cpu - cpu_begun))
@@ -182,20 +207,23 @@ measure() {
             ;;
         esac
     done
-    kill "$pid" 2>/dev/null
+    [ $status -le 128 ] || kill "$pid" # no line for 300 s
     wait "$pid" 2>/dev/null
     exec {fd}<&-
     if [ $count = 0 ]; then
         note "$config: no result; it said: $(tail -n 1 "$work/err")"
         return 1
     fi
+    read_children_cpu
+    local ended=$((cpu_now - children_begun - cpu_begun))
+    [ "$at_end" = 1 ] && [ "$config" != bochs ] || ended=
     # A guest that has no clock is given relive's tick: 1000 a microsecond; a
     # boot, much of which is idle, its instructions.
     local ticks
     ticks=$(sed -n "s/^\(.* \)*\([0-9]*\) ${counted:-ticks},.*/\2/p" \
         "$work/err" | tail -n 1)
-    awk -v ticks="${ticks:-0}" 'BEGIN { FS = OFS = "\t" }
-        { if (!$7) $7 = ticks; print }' "$work/row" >>"$samples"
+    awk -v ticks="${ticks:-0}" -v cpu="$ended" 'BEGIN { FS = OFS = "\t" }
+        { if (!$7) $7 = ticks; if (cpu) $6 = cpu; print }' "$work/row" >>"$samples"
     rm -f "$work/row"
     [ ! -s "$work/stats.json" ] ||
         mv "$work/stats.json" "$work/stats-$config-$name.json"

@@ -19,10 +19,10 @@ for_relive=(--kernel "$build/guests/vmlinuz-amd64" --mem 2G
 
 # resident CONFIG: the peak in MB, once the guest has touched its memory.
 resident() {
-    local fd pid line kilobytes=0
+    local fd pid line status kilobytes=0
     exec {fd}< <(run_config "$1" 2>"$work/err" </dev/null)
     pid=$!
-    while IFS= read -r -t 300 -u "$fd" line; do
+    while IFS= read -r -t 300 -u "$fd" line; status=$?; [ $status = 0 ]; do
         case $line in
         '# 1024 MiB touched'*)
             kilobytes=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' \
@@ -30,7 +30,7 @@ resident() {
             ;;
         esac
     done
-    kill "$pid" 2>/dev/null
+    [ $status -le 128 ] || kill "$pid" # no line for 300 s
     wait "$pid" 2>/dev/null
     exec {fd}<&-
     [ "$kilobytes" != 0 ] || note "$1: no result; it said: $(tail -n 1 \

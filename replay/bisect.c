@@ -126,6 +126,16 @@ static bool shows(const struct bisect *b, uint64_t start, unsigned block,
     return true;
 }
 
+bool bisect_begins_equal(const struct bisect *b, bool *is_equal,
+                         struct error *err)
+{
+    bool is_shown;
+    if (!shows(b, b->from, 0, b->from, &is_shown, err))
+        return false;
+    *is_equal = !is_shown;
+    return true;
+}
+
 /* The shortest run and the smallest blocks with which it still shows. */
 static bool reproduce(const struct bisect *b, const struct window *w,
                       uint64_t piece, struct bisect_result *r, bool *is_shown,

@@ -66,6 +66,10 @@ struct bisect_result {
 bool bisect_find(const struct bisect *b, struct bisect_result *out,
                  struct error *err);
 
+/* Are both sides equal at `from` already? */
+bool bisect_begins_equal(const struct bisect *b, bool *is_equal,
+                         struct error *err);
+
 /* Text: in what both sides differ at result->tick, a line each; registers by
  * name. */
 bool bisect_differences(const struct bisect *b,

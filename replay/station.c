@@ -14,9 +14,9 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* With more samples than this, one is made of what instructions change: the
- * CPU, memory and the hash of all I/O. Saving all chips takes ten times as
- * long. */
+/* With more samples than this, one that no mark follows is made of what
+ * instructions change: the CPU, memory and the hash of all I/O. Saving all
+ * chips takes ten times as long. */
 enum { FULL_SAMPLES = 1 << 16 };
 
 struct station {
@@ -162,9 +162,10 @@ static bool take_samples(struct station *s, const struct stretch *w,
         uint64_t next = next_sample(w, machine_tick(s->machine));
         if (!run_to(s, next, err))
             return false;
-        look(s, samples <= FULL_SAMPLES, hash);
         is_done = s->has_ended || machine_tick(s->machine) >= w->to;
-        if (++n % group == 0 || is_done)
+        bool is_marked = ++n % group == 0 || is_done;
+        look(s, is_marked || samples <= FULL_SAMPLES, hash);
+        if (is_marked)
             mark(s, hash, &marks[(*count)++]);
     }
     return true;

@@ -504,6 +504,7 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     totals->compiled += stats.blocks_compiled;
     totals->links += stats.links;
     totals->flushes += stats.flushes;
+    totals->refusals += stats.exit[JIT_EXIT_UNITS];
     totals->traces += stats.tier2_blocks_compiled;
     totals->trace_ticks += stats.tier2_ticks;
     totals->deopts += stats.deopts;
@@ -529,7 +530,8 @@ static void put_code(struct jp_scene *s, const char *code, unsigned bytes)
     }
 }
 
-static bool run_code(enum jp_mode mode, bool user, unsigned shape,
+/* traces: in tier 2, where every change of page misses the TLB. */
+static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
                      const char *code, unsigned bytes, FILE *out)
 {
     struct error err = {0};
@@ -542,11 +544,13 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape,
     p->r.seed = 1 + shape;
     p->plan =
         (struct plan){.jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
-                      .slice_shape = shape % 3,
+                      .slice_shape = shape,
                       .budget = 400};
-    if (shape >= 3) { /* with tier 2 */
+    if (traces) {
         p->plan.jit.tier2 = JIT_TIER2_AT_ONCE;
-        p->plan.jit.tier2_threshold = p->plan.jit.trace_min = 1;
+        p->plan.jit.tier2_threshold = 2;
+        p->plan.jit.trace_min = 1;
+        p->plan.tlb = 1;
         p->plan.budget = 2000;
     }
     bool ok = pair_start(p, &err);
@@ -570,7 +574,8 @@ bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out)
             bool user = n & 1;
             if (user && mode == JP_FLAT)
                 continue;
-            ok &= run_code((enum jp_mode)mode, user, n / 2, code, bytes, out);
+            ok &= run_code((enum jp_mode)mode, user, n / 4, n & 2, code, bytes,
+                           out);
         }
     return ok;
 }

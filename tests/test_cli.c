@@ -34,7 +34,8 @@ static const char *const commands[] = {
     "run",   "record",     "replay", "info",  "events",
     "check", "screenshot", "debug",  "crash", "export",
     "snapshots", "compact", "trim",  "pack",  "unpack",
-    "trace", "traces",     "query",  "bisect", "states"};
+    "trace", "traces",     "query",  "bisect", "diff",
+    "states", "view"};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 struct fixture {

@@ -226,6 +226,89 @@ static void a_recording_of_another_build_is_told(void **state)
     lab_assert_text(lab, "relive bisect p --against PROGRAM --from 0 --to ");
 }
 
+/* ---- two recordings ---------------------------------------------------------
+ */
+
+static void make_disk(const char *path, char filling)
+{
+    char bytes[64 * 512];
+    memset(bytes, filling, sizeof bytes);
+    lab_write_bytes(path, bytes, sizeof bytes);
+}
+
+static void record_echo(struct lab *lab, const char *name, const char *disk,
+                        const char *input)
+{
+    lab_needs(lab, "echo.bin");
+    lab_write("in.txt",
+              "wait serial \"ready\" within 2s\nat 30ms serial \"b\"\n%s\n",
+              input);
+    lab_run(lab,
+            "$R record -o %s --bios $G/echo.bin --vgabios none --mem 16M "
+            "--disk %s --rtc 2026-01-31T12:00:00 --pace max --input in.txt",
+            name, disk);
+    lab_assert_status(lab, 33);
+}
+
+static void recordings_part_by_an_event(void **state)
+{
+    struct lab *lab = *state;
+    make_disk("d1", 'a');
+    record_echo(lab, "e1", "d1", "at 40ms serial \"x\"");
+    record_echo(lab, "e2", "d1", "at 41ms serial \"x\"");
+    record_echo(lab, "e3", "d1", "");
+    record_echo(lab, "e4", "d1", "at 40ms serial \"x\"");
+    lab_run(lab, "$R diff e1 e2");
+    lab_assert_status(lab, 1);
+    lab_assert_text(lab, "they part at tick 40000000, by what came from "
+                         "outside; 1 events before it are equal");
+    lab_assert_text(lab, "  e1: tick 40000000: serial \"x\"");
+    lab_assert_text(lab, "  e2: tick 41000000: serial \"x\"");
+    lab_run(lab, "$R diff e1 e3");
+    lab_assert_status(lab, 1);
+    lab_assert_text(lab, "  e3: no more, up to its end at tick ");
+    lab_run(lab, "$R diff e1 e4");
+    lab_assert_status(lab, 0);
+    lab_assert_text(lab, "no difference: 2 events and ");
+}
+
+/* They part when a drive has read. */
+static void recordings_part_by_their_disks(void **state)
+{
+    struct lab *lab = *state;
+    make_disk("d1", 'a');
+    make_disk("d2", 'z');
+    record_echo(lab, "f1", "d1", "at 40ms serial \"x\"");
+    record_echo(lab, "f2", "d2", "at 40ms serial \"x\"");
+    lab_run(lab, "$R diff f1 f2 --every 100000");
+    lab_assert_status(lab, 1);
+    lab_assert_text(lab, "disk0: other contents: ");
+    lab_assert_text(lab, "they part in state, although the same came from ");
+    lab_assert_text(lab, "f1 and f2 differ at tick ");
+    lab_assert_text(lab, "IDE  byte 346: 61, 7a"); /* the drive's buffer */
+}
+
+static void recordings_of_two_builds_part_in_a_window(void **state)
+{
+    struct lab *lab = *state;
+    need_session(lab);
+    lab_run(lab,
+            "rm -rf q; %s --plant %llu:store record -o q "
+            "--bios $G/parting.bin --vgabios none --mem 4M --pace max "
+            "--rtc 2026-01-31T12:00:00",
+            planted(lab), lasting_store(lab));
+    lab_run(lab, "$R diff s q --every 10000");
+    lab_assert_status(lab, 1);
+    lab_assert_text(lab, "memory digests differ at tick ");
+    lab_assert_text(lab, "this build runs both alike");
+    lab_run(lab, "$R diff s s");
+    lab_assert_status(lab, 2);
+    lab_assert_one_sentence(lab);
+    lab_run(lab, "$R diff s");
+    lab_assert_status(lab, 2);
+    lab_assert_one_sentence(lab);
+}
+
 static void bad_questions_get_one_sentence(void **state)
 {
     static const char *const lines[] = {
@@ -265,6 +348,9 @@ int main(void)
         cmocka_unit_test(what_never_holds_is_said),
         cmocka_unit_test(replay_names_the_command_that_narrows),
         cmocka_unit_test(a_recording_of_another_build_is_told),
+        cmocka_unit_test(recordings_part_by_an_event),
+        cmocka_unit_test(recordings_part_by_their_disks),
+        cmocka_unit_test(recordings_of_two_builds_part_in_a_window),
         cmocka_unit_test(bad_questions_get_one_sentence),
     };
     return cmocka_run_group_tests(tests, lab_open, lab_close);

@@ -2,7 +2,12 @@
  * Windows, and what a crash dump of them says. */
 #include "lib_program.h"
 
+#include "analysis/export.h"
+#include "analysis/names.h"
+#include "analysis/windows_kernel.h"
 #include "base/bytes.h"
+#include "board/machine.h"
+#include "mem/phys.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +26,10 @@ enum {
     MODULES = KERNEL + 0x890, /* of the 64-bit one */
     KDBG = KERNEL + 0x400,
     PCR = KERNEL + 0x1000,
-    PAGES = 0x9f + 0x140
+    PAGES = 0x9f + 0x140,
+    KERNEL_BYTES = 0x3000,
+    DATA_BYTES = 0x1400, /* headers, data and processor block */
+    ROUNDS = 200
 };
 
 static void record(struct lab *lab, const char *name)
@@ -29,8 +37,9 @@ static void record(struct lab *lab, const char *name)
     char guest[64];
     (void)snprintf(guest, sizeof guest, "%s.bin", name);
     lab_needs(lab, guest);
-    lab_run(lab, "test -d %s || $R record -o %s --bios $G/%s.bin --vgabios "
-                 "none --mem 4M --pace max",
+    lab_run(lab,
+            "test -d %s || $R record -o %s --bios $G/%s.bin --vgabios "
+            "none --mem 4M --pace max",
             name, name, name);
 }
 
@@ -55,8 +64,8 @@ static void a_bugcheck_is_explained(void **state)
         lab_assert_text(lab, line);
         lab_assert_text(lab, ", 0x7)");
         lab_assert_text(lab, "in front of the instruction that raised #PF");
-        (void)snprintf(line, sizeof line, "b0%s  %s",
-                       i ? "15" : "0f", guests[i].insn);
+        (void)snprintf(line, sizeof line, "b0%s  %s", i ? "15" : "0f",
+                       guests[i].insn);
         lab_assert_text(lab, line);
         lab_assert_text(lab, i ? "bad.sys+0x9" : "bad.sys+0x8");
         lab_run(lab, "$R crash --json %s", guests[i].name);
@@ -65,6 +74,94 @@ static void a_bugcheck_is_explained(void **state)
         lab_assert_text(lab, "\"type\": \"interrupt gate\"");
     }
 }
+
+static void a_triple_fault_shows_its_chain_and_the_tables(void **state)
+{
+    struct lab *lab = *state;
+    record(lab, "triple32");
+    lab_run(lab, "$R crash triple32");
+    lab_assert_status(lab, 1);
+    lab_assert_text(lab, "triple fault: #UD, then #NP(0x33)");
+    lab_assert_text(lab, "then #DF");
+    lab_assert_text(lab, "ud2");
+    lab_assert_text(lab, "IDT at ");
+    lab_assert_text(lab, " not present, interrupt gate, dpl 0");
+    lab_assert_text(lab, "GDT at ");
+    lab_assert_text(lab, "limit ffffffff 32-bit code, dpl 0");
+    lab_assert_text(lab, "busy TSS");
+    lab_run(lab, "$R crash --json triple32");
+    lab_assert_text(lab, "\"kind\": \"triple-fault\"");
+    lab_assert_text(lab, "\"present\": false");
+}
+
+/* ---- hostile kernels
+ * -------------------------------------------------------------- */
+
+static bool count_module(void *context, const struct windows_module *m)
+{
+    unsigned *count = context;
+    assert_true(strlen(m->name) < sizeof m->name);
+    return ++*count < 10000;
+}
+
+/* All that is asked of a kernel whose bytes may be anything. */
+static bool look(struct machine *m)
+{
+    struct windows_kernel w;
+    struct bugcheck b;
+    struct frame frames[BACKTRACE_MAX];
+    char text[300];
+    unsigned modules = 0;
+    if (!windows_kernel_find(&w, m))
+        return false;
+    (void)windows_bugcheck(&w, &b);
+    windows_modules_each(&w, count_module, &modules);
+    (void)windows_symbol(&w, w.image.base + 0x2010, text, sizeof text);
+    unsigned count = backtrace_take(m, frames);
+    assert_in_range(count, 1, BACKTRACE_MAX);
+    return true;
+}
+
+static void a_damaged_kernel_is_survived(void **state)
+{
+    struct lab *lab = *state;
+    char path[1200];
+    size_t bytes;
+    struct error err;
+    struct machine_config config;
+    uint8_t good[KERNEL_BYTES], bad[KERNEL_BYTES];
+    unsigned found = 0;
+    bool has_kernel;
+    lab_needs(lab, "bugcheck64.bin");
+    (void)snprintf(path, sizeof path, "%s/bugcheck64.bin", lab->guests);
+    char *bios = lab_read(path, &bytes);
+    const struct machine_media media = {.bios = {bios, bytes}};
+    machine_config_init(&config);
+    config.mem_bytes = 4 << 20;
+    struct machine *m = machine_new(&config, &media, &err);
+    assert_non_null(m);
+    assert_int_equal(machine_run(m, 1000000), STOP_DEBUG_EXIT);
+    phys_read(machine_phys(m), KERNEL, good, sizeof good);
+    assert_true(look(m));
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        memcpy(bad, good, sizeof good);
+        for (unsigned n = lab_random() % 12 + 1; n > 0; n--) {
+            unsigned at = (unsigned)(lab_random() % DATA_BYTES) & ~3u;
+            store_le32(bad + at, lab_random() % 3 ? (uint32_t)lab_random()
+                                                  : load_le32(bad + at) ^ 0x80);
+        }
+        phys_write(machine_phys(m), KERNEL, bad, sizeof bad);
+        found += look(m);
+        if (round % 16 == 0)
+            assert_true(export_dmp(m, "damaged.dmp", &has_kernel, &err));
+    }
+    assert_in_range(found, ROUNDS / 10, ROUNDS);
+    machine_free(m);
+    free(bios);
+}
+
+/* ---- crash dumps
+ * ------------------------------------------------------------------ */
 
 static uint8_t *dump(struct lab *lab, const char *name, const char *at,
                      size_t *bytes)
@@ -195,6 +292,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bugcheck_is_explained),
+        cmocka_unit_test(a_triple_fault_shows_its_chain_and_the_tables),
+        cmocka_unit_test(a_damaged_kernel_is_survived),
         cmocka_unit_test(a_64_bit_dump_says_what_the_kernel_does),
         cmocka_unit_test(a_32_bit_dump_says_what_the_kernel_does),
         cmocka_unit_test(a_dump_of_a_sound_kernel_has_the_registers),

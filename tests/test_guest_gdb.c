@@ -23,7 +23,8 @@ static const struct system {
     {"amd64", "x86-64", "entry_SYSCALL_64", "$rdi", "$rdx", "$rcx",
      "*(unsigned long *)($rdi + 8)", "", ""},
     {"i386", "i386", "entry_INT80_32", "$eax", "$ecx", "$ecx",
-     "*(unsigned *)($eax + 4)", ";echo_c_>/proc/sysrq-trigger", "--until-serial 'end Kernel panic'"},
+     "*(unsigned *)($eax + 4)", ";echo_c_>/proc/sysrq-trigger",
+     "--until-serial 'end Kernel panic'"},
 };
 
 /* A guest that prints addresses of its kernel, changes a setting, runs
@@ -35,19 +36,20 @@ static void record(struct lab *lab, const struct system *s)
     lab_needs(lab, name);
     (void)snprintf(name, sizeof name, "corrupt-%s", s->arch);
     lab_needs(lab, name);
-    lab_run(lab,
-            "test -d %1$s && exit; mkdir -p root && "
-            "cp $G/corrupt-%1$s root/corrupt && "
-            "(cd root && echo corrupt | cpio --quiet -o -H newc | gzip) "
-            ">more && cat $G/initrd-%1$s more >initrd-%1$s && "
-            "$R record -o %1$s --kernel $G/vmlinuz-%1$s --initrd initrd-%1$s "
-            "--append \"console=ttyS0 nokaslr relive.run=grep_-E_'T.ksys.write\\$"
-            "|proc.dointvec.minmax\\$|asm.sysvec.apic.timer.interrupt\\$|"
-            "T.asm.exc.page.fault\\$|entry.SYSCALL.64\\$|entry.INT80.32\\$'_"
-            "/proc/kallsyms;echo_19_>/proc/sys/vm/swappiness;/corrupt%2$s\" "
-            "--mem 128M --pace max --vga none --serial file:%1$s.log %3$s && "
-            "cp %1$s.log log",
-            s->arch, s->end, s->until);
+    lab_run(
+        lab,
+        "test -d %1$s && exit; mkdir -p root && "
+        "cp $G/corrupt-%1$s root/corrupt && "
+        "(cd root && echo corrupt | cpio --quiet -o -H newc | gzip) "
+        ">more && cat $G/initrd-%1$s more >initrd-%1$s && "
+        "$R record -o %1$s --kernel $G/vmlinuz-%1$s --initrd initrd-%1$s "
+        "--append \"console=ttyS0 nokaslr relive.run=grep_-E_'T.ksys.write\\$"
+        "|proc.dointvec.minmax\\$|asm.sysvec.apic.timer.interrupt\\$|"
+        "T.asm.exc.page.fault\\$|entry.SYSCALL.64\\$|entry.INT80.32\\$'_"
+        "/proc/kallsyms;echo_19_>/proc/sys/vm/swappiness;/corrupt%2$s\" "
+        "--mem 128M --pace max --vga none --serial file:%1$s.log %3$s && "
+        "cp %1$s.log log",
+        s->arch, s->end, s->until);
     lab_assert_status(lab, 0);
 }
 
@@ -173,13 +175,14 @@ static void gdb_crosses_the_mode_switch_of_the_bios(void **state)
     struct lab *lab = *state;
     record(lab, &systems[1]);
     lab_write("script.gdb",
-              HEAD "set $n = 0\n"
-                   "while ($cr0 & 1) == 0 && $n < 5000\nstepi\n"
-                   "set $n = $n + 1\nend\n"
-                   "printf \"protected %%d\\n\", $cr0 & 1\nset $there = $pc\n"
-                   "reverse-stepi\nprintf \"real %%d\\n\", $cr0 & 1\n"
-                   "stepi\nprintf \"again %%d %%d\\n\", $cr0 & 1, $pc == $there\n"
-                   "reverse-continue\nprintf \"reset %%x\\n\", $pc\ndetach\n",
+              HEAD
+              "set $n = 0\n"
+              "while ($cr0 & 1) == 0 && $n < 5000\nstepi\n"
+              "set $n = $n + 1\nend\n"
+              "printf \"protected %%d\\n\", $cr0 & 1\nset $there = $pc\n"
+              "reverse-stepi\nprintf \"real %%d\\n\", $cr0 & 1\n"
+              "stepi\nprintf \"again %%d %%d\\n\", $cr0 & 1, $pc == $there\n"
+              "reverse-continue\nprintf \"reset %%x\\n\", $pc\ndetach\n",
               lab->guests, "i386");
     debug(lab, "i386", "0", "i386");
     EXPECT(lab, "protected 1", "real 0", "again 1 1",
@@ -232,13 +235,15 @@ static void a_core_is_one_of_kdump(void **state)
     struct lab *lab = *state;
     for (unsigned i = 0; i < 2; i++) {
         record(lab, &systems[i]);
-        lab_run(lab, "$R export %s --format elfcore -o core && "
-                     "readelf -n core && strings core | grep -m 1 OSRELEASE=6",
+        lab_run(lab,
+                "$R export %s --format elfcore -o core && "
+                "readelf -n core && strings core | grep -m 1 OSRELEASE=6",
                 systems[i].arch);
         lab_assert_status(lab, 0);
         EXPECT(lab, "NT_PRSTATUS", "QEMU", "VMCOREINFO", "OSRELEASE=6.");
         lab_run(lab, "command -v crash");
-        if (lab->status != 0 || i == 1) /* it reads those of its own word size */
+        if (lab->status != 0 ||
+            i == 1) /* it reads those of its own word size */
             continue;
         lab_run(lab, "crash --osrelease core");
         lab_assert_status(lab, 0);

@@ -12,7 +12,7 @@
 
 /* The source is above the guests' directory, as `make test` has it. */
 #define VERIFY "RELIVE=$R $G/../../scripts/slurm-verify.sh"
-#define NODE "$G/../../tests/slurm_node.sh"
+#define NODE   "$G/../../tests/slurm_node.sh"
 
 static void prepare(struct lab *lab)
 {

@@ -202,6 +202,7 @@ static void random_guests_stay_in_lockstep(void **state)
     assert_true(t.traces > 100);
     assert_true(t.trace_ticks > 50000);
     assert_true(t.deopts > 100);
+    assert_true(t.refusals > 100);
     assert_true(t.shutdowns < SEEDS / 5);
 }
 

@@ -252,6 +252,37 @@ static void mmx_and_x87_share_registers(void **state)
          "\xdf\xe0");                        /* fnstsw ax */
 }
 
+/* The slow path of a trace calls C, which has vector registers of its own. */
+static void vectors_survive_a_miss_in_a_trace(void **state)
+{
+    (void)state;
+    SAME(PAGED,
+         "\xbb\x00\x10\x50\x00"              /* mov ebx, 501000h */
+         "\xbe\x00\x20\x50\x00"              /* mov esi, 502000h */
+         "\x0f\x10\x0b"                      /* movups xmm1, [ebx] */
+         "\x0f\x58\x0e"                      /* addps xmm1, [esi] */
+         "\x66\x0f\xef\xd1"                  /* pxor xmm2, xmm1 */
+         "\x66\x0f\xfc\xd0"                  /* paddb xmm2, xmm0 */
+         "\x0f\x11\x53\x10"                  /* movups [ebx+16], xmm2 */
+         "\x66\x0f\xf4\x56\x20"              /* pmuludq xmm2, [esi+32] */
+         "\x66\x0f\x6f\x5b\x30");            /* movdqa xmm3, [ebx+48] */
+}
+
+/* An operand that is misaligned in one turn of 64. */
+static void alignment_can_change_between_turns(void **state)
+{
+    (void)state;
+    SAME(PAGED,
+         "\x81\xe3\xf0\x00\x00\x00"          /* and ebx, f0h */
+         "\x81\xcb\x00\x10\x50\x00"          /* or ebx, 501000h */
+         "\xff\xc1\xf6\xc1\x3f"              /* inc ecx; test cl, 63 */
+         "\x0f\x94\xc0\xc0\xe0\x02\x00\xc3"  /* sete al; shl al, 2; add bl, al */
+         "\x0f\x58\x0b"                      /* addps xmm1, [ebx] */
+         "\x66\x0f\x6f\x53\x10"              /* movdqa xmm2, [ebx+16] */
+         "\x0f\x29\x4b\x20"                  /* movaps [ebx+32], xmm1 */
+         "\x83\xc3\x10");                    /* add ebx, 16 */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +299,8 @@ int main(void)
         cmocka_unit_test(unmasked_x87_exceptions_are_reported_by_the_next),
         cmocka_unit_test(x87_controls_take_effect),
         cmocka_unit_test(mmx_and_x87_share_registers),
+        cmocka_unit_test(vectors_survive_a_miss_in_a_trace),
+        cmocka_unit_test(alignment_can_change_between_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,10 +140,10 @@ static void hostile_fields_are_refused(void **state)
         uint32_t at, value;
         bool opens;
     } pokes[] = {
-        {60, 0xfffffff0, false},               /* where the PE header is */
-        {0x80, 0x00004550 ^ 0x100, false},     /* its signature */
-        {0x98, 0x107, false},                  /* magic */
-        {0x98 + 56, 0xffffffff, false},        /* size of the image */
+        {60, 0xfffffff0, false},           /* where the PE header is */
+        {0x80, 0x00004550 ^ 0x100, false}, /* its signature */
+        {0x98, 0x107, false},              /* magic */
+        {0x98 + 56, 0xffffffff, false},    /* size of the image */
         {0x98 + 56, 0, false},
         {0x98 + 112, 0xfffff000, true},        /* export directory */
         {0x98 + 112, PEIMAGE_BYTES - 4, true}, /* half outside */

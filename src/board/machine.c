@@ -346,6 +346,7 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
                                         .inline_max = engine->inline_max,
                                         .unroll_max = engine->unroll_max,
                                         .now_ns = engine->now_ns,
+                                        .count_lookups = engine->count_lookups,
                                         .count_memory = engine->count_memory,
                                         .on_code = engine->on_code,
                                         .on_code_context =

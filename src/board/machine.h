@@ -161,6 +161,7 @@ struct machine_engine {
     uint32_t inline_max;      /* of a call inlined in it; 0: 50 */
     uint32_t unroll_max;      /* iterations of a loop unrolled; 0: 16 */
     bool compiles_at_once;    /* traces on the vCPU's thread: for tests */
+    bool count_lookups;       /* jit_options.count_lookups */
     bool count_memory;        /* jit_options.count_memory */
     uint64_t (*now_ns)(void *context); /* times compilation; NULL: no.
                                           Called on the JIT thread */

@@ -1,15 +1,9 @@
 /* relive bisect: the first instruction behind which two engines or two programs
  * differ, or the first tick at which a condition holds. */
-#include "replay/bisect.h"
 #include "cli/bisect_when.h"
+#include "cli/bisection.h"
 #include "cli/commands.h"
-#include "cli/progress.h"
-#include "cli/signals.h"
-#include "cli/states_client.h"
-#include "host/clock.h"
-#include "replay/session.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,160 +74,29 @@ static const struct option_row bisect_options[] = {
     {0},
 };
 
-/* ---- the two sides ----------------------------------------------------------
- */
-
-struct bisection {
-    struct session *session; /* owned */
-    struct states_client client[2];
-    char name[2][NAME_MAX_BYTES];
-    struct progress progress;
-    struct bisect bisect;
-    struct bisect_result result;
-    struct writer code[2], difference; /* texts of the report */
-};
-
-static bool open_side(struct bisection *b, unsigned n,
-                      const struct cli_options *o, const char *engine,
-                      const char *program, struct error *err)
-{
-    char threshold[16], cache[24];
-    const char *args[8] = {"--engine", strcmp(engine, "jit") ? engine : "auto",
-                           "--jit-threshold", threshold};
-    /* Compile at once: what is run again must be run the same way. */
-    (void)snprintf(threshold, sizeof threshold, "%u",
-                   o->engine.tier1_threshold ? o->engine.tier1_threshold : 1);
-    if (o->engine.cache_bytes) {
-        (void)snprintf(cache, sizeof cache, "%lluK",
-                       (unsigned long long)o->engine.cache_bytes >> 10);
-        args[4] = "--jit-cache";
-        args[5] = cache;
-    }
-    if (!states_client_open(&b->client[n], program ? program : b->name[n],
-                            program ? program : "/proc/self/exe", o->session,
-                            args, err))
-        return false;
-    b->bisect.side[n] = &b->client[n].side;
-    return true;
-}
-
-static bool open_sides(struct bisection *b, const struct cli_options *o,
-                       struct error *err)
-{
-    if (o->engines) {
-        size_t length = (size_t)(strchr(o->engines, ',') - o->engines);
-        memcpy(b->name[0], o->engines, length);
-        strcpy(b->name[1], o->engines + length + 1);
-        return open_side(b, 0, o, b->name[0], NULL, err) &&
-               open_side(b, 1, o, b->name[1], NULL, err);
-    }
-    const char *engine = machine_engine_name(o->engine.kind);
-    strcpy(b->name[0], "this program");
-    strcpy(b->name[1], "the other");
-    return open_side(b, 0, o, engine, NULL, err) &&
-           open_side(b, 1, o, engine, o->against, err);
-}
-
-static bool on_progress(void *context, uint64_t tick)
-{
-    struct bisection *b = context;
-    uint64_t now = clock_monotonic_ns();
-    if (progress_due(&b->progress, now)) {
-        struct progress_figures f = {.tick = tick,
-                                     .end_tick = b->session->end_tick};
-        progress_show(&b->progress, now, &f);
-    }
-    return !signals_arrived();
-}
-
-/* ---- the report
- * --------------------------------------------------------------- */
-
-static void print_indented(const struct writer *text)
-{
-    const char *at = (const char *)text->data, *end = at + text->used;
-    while (at < end) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at));
-        size_t length = (size_t)((newline ? newline : end) - at);
-        (void)printf("  %.*s\n", (int)length, at);
-        at += length + 1;
-    }
-}
-
-static bool same_text(const struct writer *a, const struct writer *b)
-{
-    return a->used == b->used && memcmp(a->data, b->data, a->used) == 0;
-}
-
-static const char *certainty(const struct bisect_result *r)
-{
-    return !r->is_exact    ? "one of the instructions"
-           : r->block == 1 ? "the instruction"
-                           : "the last of the instructions, compiled "
-                             "together,";
-}
-
-static void print_text(const struct bisection *b, const struct cli_options *o)
-{
-    const struct bisect_result *r = &b->result;
-    unsigned long long good = r->last_equal, bad = r->tick;
-    if (!r->differs) {
-        (void)printf("no difference from tick %llu to %llu, compared every "
-                     "%llu ticks\n",
-                     (unsigned long long)b->bisect.from,
-                     (unsigned long long)b->bisect.to,
-                     (unsigned long long)r->every);
-        return;
-    }
-    (void)printf("%s and %s differ at tick %llu, are equal at tick %llu\n",
-                 b->name[0], b->name[1], bad, good);
-    if (!r->is_exact)
-        (void)printf("the difference does not show when looked at more "
-                     "closely\n");
-    bool same = same_text(&b->code[0], &b->code[1]);
-    for (unsigned n = 0; n < (same ? 1 : 2); n++) {
-        (void)printf("%s between them", certainty(r));
-        if (!same)
-            (void)printf(", by %s", b->name[n]);
-        (void)printf(":\n");
-        print_indented(&b->code[n]);
-    }
-    (void)printf("state at tick %llu, %s and %s:\n", bad, b->name[0],
-                 b->name[1]);
-    print_indented(&b->difference);
-    (void)printf("\nrelive debug %s --at %llu --gdb\n", o->session, good);
-}
-
-static json_t *text_value(const struct writer *w)
-{
-    return json_stringn((const char *)w->data, w->used);
-}
-
-static bool print_json(const struct bisection *b, struct error *err)
-{
-    const struct bisect_result *r = &b->result;
-    json_t *o =
-        json_pack("{s:b, s:I, s:I, s:I}", "differs", r->differs, "from",
-                  (json_int_t)b->bisect.from, "to", (json_int_t)b->bisect.to,
-                  "every", (json_int_t)r->every);
-    if (o && r->differs)
-        (void)json_object_update_new(
-            o, json_pack("{s:I, s:I, s:b, s:i, s:[s,s], s:[o,o], s:o}",
-                         "last_equal", (json_int_t)r->last_equal, "tick",
-                         (json_int_t)r->tick, "exact", r->is_exact, "block",
-                         (int)r->block, "sides", b->name[0], b->name[1], "code",
-                         text_value(&b->code[0]), text_value(&b->code[1]),
-                         "difference", text_value(&b->difference)));
-    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
-    if (text)
-        (void)printf("%s\n", text);
-    free(text);
-    json_decref(o);
-    return text || error_set(err, ERR_NOMEM, "out of memory");
-}
-
 /* ---- the command
  * -------------------------------------------------------------- */
+
+/* first holds the name of the first engine. */
+static bool open_sides(struct bisection *b, const struct cli_options *o,
+                       char first[NAME_MAX_BYTES], struct error *err)
+{
+    struct bisection_side side[2] = {{.session = o->session},
+                                     {.session = o->session}};
+    if (o->engines) {
+        (void)snprintf(first, NAME_MAX_BYTES, "%.*s",
+                       (int)strcspn(o->engines, ","), o->engines);
+        side[0].name = side[0].engine = first;
+        side[1].name = side[1].engine = strchr(o->engines, ',') + 1;
+    } else {
+        side[0].engine = side[1].engine = machine_engine_name(o->engine.kind);
+        side[0].name = "this program";
+        side[1].name = "the other";
+        side[1].program = o->against;
+    }
+    return bisection_open_side(b, 0, o, &side[0], err) &&
+           bisection_open_side(b, 1, o, &side[1], err);
+}
 
 static bool set_range(struct bisection *b, const struct cli_options *o,
                       struct error *err)
@@ -254,35 +117,19 @@ static bool set_range(struct bisection *b, const struct cli_options *o,
                      (unsigned long long)b->bisect.from);
 }
 
-static bool report(struct bisection *b, struct error *err)
+static bool run_bisection(struct bisection *b, const struct cli_options *o,
+                          struct error *err)
 {
-    const struct bisect_result *r = &b->result;
-    if (!r->differs)
-        return true;
-    return bisect_code(&b->bisect, r, 0, &b->code[0], err) &&
-           bisect_code(&b->bisect, r, 1, &b->code[1], err) &&
-           bisect_differences(&b->bisect, r, &b->difference, err);
-}
-
-static bool bisect(struct bisection *b, const struct cli_options *o,
-                   struct error *err)
-{
+    char first[NAME_MAX_BYTES];
     if (!session_open(o->session, &b->session, err) || !set_range(b, o, err) ||
-        !open_sides(b, o, err))
+        !open_sides(b, o, first, err))
         return false;
-    b->bisect.store = b->session->store;
-    b->bisect.progress = on_progress;
-    b->bisect.progress_context = b;
-    signals_install(NULL);
-    progress_init(&b->progress, false, b->session->config.cpu_mhz, 0, 0);
-    bool ok = bisect_find(&b->bisect, &b->result, err);
-    progress_clear(&b->progress);
-    ok = ok && report(b, err);
-    if (ok && o->json)
-        return print_json(b, err);
-    if (ok)
-        print_text(b, o);
-    return ok;
+    if (!bisection_run(b, err))
+        return false;
+    if (o->json)
+        return bisection_print_json(b, err);
+    bisection_print(b, o->session);
+    return true;
 }
 
 static int run_sides(const struct cli_options *o)
@@ -293,17 +140,11 @@ static int run_sides(const struct cli_options *o)
         error_set(&err, ERR_NOMEM, "no memory to start");
         return cli_fail(&err);
     }
-    bool ok = bisect(b, o, &err);
-    bool is_said = b->client[0].has_spoken || b->client[1].has_spoken;
-    int status = ok        ? (b->result.differs ? STATUS_GUEST : STATUS_OK)
-                 : is_said ? STATUS_BAD
-                           : cli_fail(&err);
-    for (unsigned n = 0; n < 2; n++) {
-        states_client_close(&b->client[n]);
-        writer_fini(&b->code[n]);
-    }
-    writer_fini(&b->difference);
-    session_close(b->session);
+    bool ok = run_bisection(b, o, &err);
+    int status = ok ? (b->result.differs ? STATUS_GUEST : STATUS_OK)
+                 : bisection_is_said(b) ? STATUS_BAD
+                                        : cli_fail(&err);
+    bisection_close(b);
     free(b);
     return status;
 }

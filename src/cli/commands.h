@@ -9,7 +9,7 @@ extern const struct command command_run, command_record, command_replay,
     command_debug, command_snapshots, command_compact, command_trim,
     command_pack, command_unpack,
     command_trace, command_traces, command_crash, command_export,
-    command_query, command_bisect, command_states;
+    command_query, command_bisect, command_diff, command_states, command_view;
 
 /* What `relive help input` prints. */
 void help_input(void);

@@ -58,8 +58,8 @@ static void put_backtrace(struct machine *m, const struct names *names,
     bool has_names = false; /* then all that matters has one */
     for (unsigned i = 0; i < count; i++) {
         char name[300] = "";
-        bool is_named = names && names_of(names, frames[i].address, name,
-                                          sizeof name);
+        bool is_named =
+            names && names_of(names, frames[i].address, name, sizeof name);
         has_names |= i == 0 && is_named;
         if (has_names && !is_named && !frames[i].is_sure)
             continue;
@@ -71,7 +71,7 @@ static void put_backtrace(struct machine *m, const struct names *names,
 static void print_place(const struct crash *c)
 {
     (void)printf("tick %llu", (unsigned long long)c->place.tick);
-    if (c->place.deliveries)
+    if (c->place.deliveries && c->kind != CRASH_TRIPLE)
         (void)printf(" behind %u deliveries", c->place.deliveries);
     if (c->has_fault && c->kind != CRASH_TRIPLE)
         (void)printf(", in front of the instruction that raised %s",
@@ -144,16 +144,15 @@ static json_t *backtrace(struct machine *m)
     json_t *list = json_array();
     for (unsigned i = 0; i < count; i++) {
         char name[300];
-        bool is_named = names && names_of(names, frames[i].address, name,
-                                          sizeof name);
+        bool is_named =
+            names && names_of(names, frames[i].address, name, sizeof name);
         has_names |= i == 0 && is_named;
         if (has_names && !is_named && !frames[i].is_sure)
             continue;
         (void)json_array_append_new(
             list, json_pack("{s:o, s:b, s:s*}", "address",
                             export_json_hex(frames[i].address), "is_sure",
-                            frames[i].is_sure, "name",
-                            is_named ? name : NULL));
+                            frames[i].is_sure, "name", is_named ? name : NULL));
     }
     names_free(names);
     return list;
@@ -230,11 +229,12 @@ const struct command command_crash = {
     .name = "crash",
     .synopsis = "SESSION [--json]",
     .summary = "find how the guest failed, and where to look",
-    .details = "Look for a triple fault, a bugcheck of Windows, a panic or oops "
-               "of Linux, a\nprogram that Linux killed, or a hang, and show "
-               "the machine where it happened:\nin front of the instruction "
-               "that failed when there is one. Exit status 1 when\nthe guest "
-               "failed.",
+    .details =
+        "Look for a triple fault, a bugcheck of Windows, a panic or oops "
+        "of Linux, a\nprogram that Linux killed, or a hang, and show "
+        "the machine where it happened:\nin front of the instruction "
+        "that failed when there is one. Exit status 1 when\nthe guest "
+        "failed.",
     .groups = {crash_options, engine_options, media_options},
     .takes_session = true,
     .run = run,

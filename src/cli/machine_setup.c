@@ -294,8 +294,10 @@ bool machine_setup_engine(struct machine_setup *s, const struct cli_options *o,
                           struct error *err)
 {
     struct machine_engine engine = o->engine;
-    if (o->stats)
+    if (o->stats) {
         engine.now_ns = compile_clock;
+        engine.count_lookups = true;
+    }
     if (o->jit_perf_map) {
         s->perf_map = perf_map_open(err);
         if (!s->perf_map)

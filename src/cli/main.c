@@ -14,7 +14,8 @@ static const struct command *const commands[] = {
     &command_events, &command_check,  &command_screenshot, &command_debug,
     &command_snapshots, &command_compact, &command_trim, &command_crash,
     &command_export, &command_pack, &command_unpack, &command_trace,
-    &command_traces, &command_query, &command_bisect, &command_states,
+    &command_traces, &command_query, &command_bisect, &command_diff,
+    &command_states, &command_view,
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -216,6 +216,10 @@ static bool take_arguments(const struct command *c, int count, char **words,
         o->session = *words++;
         count--;
     }
+    if (c->takes_other && count > 0) {
+        o->other = *words++;
+        count--;
+    }
     if (count > 0)
         return error_set(err, ERR_USAGE,
                          "%s: unexpected argument '%.100s' (see relive %s "
@@ -224,6 +228,10 @@ static bool take_arguments(const struct command *c, int count, char **words,
     if (c->takes_session && !o->session)
         return error_set(err, ERR_USAGE,
                          "%s: expected a SESSION (see relive %s --help)",
+                         c->name, c->name);
+    if (c->takes_other && !o->other)
+        return error_set(err, ERR_USAGE,
+                         "%s: expected two sessions (see relive %s --help)",
                          c->name, c->name);
     return true;
 }

@@ -60,6 +60,7 @@ struct cli_options {
     const char *what, *name;   /* trace's, traces' */
     bool deletes;              /* traces' */
     bool with_gdb;
+    unsigned points, pictures; /* view's; 0: not given */
     /* query's */
     const char *code, *script;
     char **script_words; /* arguments of the script */
@@ -68,6 +69,7 @@ struct cli_options {
     bool has_script_memory, allows_files;
     const char *symbols[SYMBOL_FILES]; /* FILE@ADDRESS */
     unsigned symbol_count;
+    const char *other; /* diff's second session */
     const char *engines, *against, *when; /* bisect's */
     uint64_t every;                       /* 0: not given */
     bool first;
@@ -88,6 +90,7 @@ struct command {
     const char *details;                /* paragraphs for --help */
     const struct option_row *groups[8]; /* tables, NULL at the end */
     bool takes_session;                 /* has one argument, the session */
+    bool takes_other;                   /* and another session */
     bool takes_script;                  /* behind it a script and its own words */
     bool takes_machine;                 /* fill in firmware defaults */
     int (*run)(const struct cli_options *o);

@@ -161,6 +161,12 @@ static bool open_session(void *context, const char *path,
         return false;
     }
     travel_set_poll(ls->travel, poll_stop, q);
+    for (unsigned i = 0; i < options.symbol_count; i++)
+        if (!lua_symbols_add_file(ls, options.symbols[i], err)) {
+            lua_session_release(ls);
+            close_session(q, ls);
+            return false;
+        }
     return true;
 }
 
@@ -201,9 +207,6 @@ static bool begin(struct query *q, const struct cli_options *o,
     uint64_t tick =
         tick_option_ticks(&o->at, s->config.cpu_mhz, s->start_tick);
     q->session.here.tick = tick < s->end_tick ? tick : s->end_tick;
-    for (unsigned i = 0; i < o->symbol_count; i++)
-        if (!lua_symbols_add_file(&q->session, o->symbols[i], err))
-            return false;
     q->vm = lua_vm_new(&q->session, &q->host,
                        o->has_script_memory ? o->script_memory : MEMORY_DEFAULT,
                        err);

@@ -51,3 +51,26 @@ bool png_write_screen(const char *path, const struct screen *screen,
         (void)unlink(path);
     return ok;
 }
+
+bool png_encode_screen(const struct screen *screen, struct writer *out,
+                       struct error *err)
+{
+    png_image image = {.version = PNG_IMAGE_VERSION,
+                       .width = screen->width,
+                       .height = screen->height,
+                       .format = PNG_FORMAT_RGB};
+    png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(image);
+    uint8_t *rgb = rgb_rows(screen), *file = malloc(bytes);
+    bool ok = rgb && file;
+    if (!ok)
+        error_set(err, ERR_NOMEM, "out of memory for a picture");
+    else if (!png_image_write_to_memory(&image, file, &bytes, 0, rgb, 0, NULL))
+        ok = error_set(err, ERR_IO, "a picture cannot be encoded: %s",
+                       image.message);
+    if (ok)
+        writer_bytes(out, file, bytes);
+    png_image_free(&image);
+    free(rgb);
+    free(file);
+    return ok;
+}

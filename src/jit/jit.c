@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 const char *const jit_exit_names[JIT_EXITS] = {"unlinked", "limit", "lookup",
-                                               "handler"};
+                                               "handler", "units"};
 
 enum {
     DEFAULT_CACHE_MB = 256,
@@ -339,7 +339,8 @@ void jit_stats(const struct jit *j, struct jit_stats *out)
         t2_stats(j->t2, out);
     out->capacity_bytes = j->bytes - JIT_JUMPS * sizeof *j->jumps;
     out->lookup_miss = j->stats.exit[JIT_EXIT_LOOKUP];
-    out->lookup_hit = j->cpu->jit_lookups - out->lookup_miss;
+    if (j->options.count_lookups)
+        out->lookup_hit = j->cpu->jit_lookups - out->lookup_miss;
     out->memory_accesses = j->cpu->jit_accesses;
     out->code_bytes = j->used - JIT_JUMPS * sizeof *j->jumps + j->cold_used -
                       j->cold_first;

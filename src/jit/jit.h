@@ -60,6 +60,7 @@ struct jit_options {
     /* Nanoseconds, called on the JIT thread as well; NULL: nothing is timed. */
     uint64_t (*now_ns)(void *context);
     void *now_context;
+    bool count_lookups;       /* count searches for code by RIP */
     bool count_memory;        /* count the guest's memory accesses */
     jit_code_fn *on_code;     /* NULL: nobody listens */
     void *on_code_context;    /* borrowed */
@@ -78,6 +79,7 @@ enum jit_exit {
                           run */
     JIT_EXIT_LOOKUP,   /* no code for a RIP is in the table */
     JIT_EXIT_HANDLER,  /* a fault, a device or a change of mode */
+    JIT_EXIT_UNITS,    /* SSE or x87 state that the host's units may not hold */
     JIT_EXITS
 };
 extern const char *const jit_exit_names[JIT_EXITS];
@@ -96,7 +98,8 @@ struct jit_stats {
     uint64_t capacity_bytes;  /* jit.cache.capacity_bytes */
     uint64_t flushes, links;
     uint64_t tier1_ns;        /* jit.tier1.compile_time_total; 0: not timed */
-    /* Searches for the code of a RIP by compiled code, and those that failed. */
+    /* Searches for the code of a RIP by compiled code, if counted, and those
+     * that failed. */
     uint64_t lookup_hit, lookup_miss;
     uint64_t exit[JIT_EXITS];    /* why control left compiled code */
     uint64_t exit_mmio_calls;    /* handlers called that met a device's memory */

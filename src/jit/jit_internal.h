@@ -54,6 +54,7 @@ struct jit {
     /* Thunks (executable addresses). */
     void (*enter)(const void *code);
     const uint8_t *exit, *exit_at, *exit_link, *dispatch, *dispatch_rip;
+    const uint8_t *dispatch_miss;
     const uint8_t *interpret, *interpret_last;
     const uint8_t *leave; /* state is in the cpu */
     struct t2 *t2;        /* owned; NULL without tier 2 */
@@ -72,6 +73,11 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full);
 bool jit_has_access(const struct insn *i);
 
 /* thunks.c */
+
+/* Go on at the RIP in RCX: find its code in the jump table and jump. Uses RDX and
+ * R14. miss: jumps taken, with RCX as it was, where there is none; what it does
+ * then is at j->dispatch_miss. */
+void jit_emit_dispatch(const struct jit *j, struct emit *e, uint8_t *miss[2]);
 bool jit_make_thunks(struct jit *j);
 
 /* thunks_simd.c: SSE and x87 state in the host's registers while cpu->jit_simd and

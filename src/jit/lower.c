@@ -361,6 +361,39 @@ void lower_dispatch(struct lower *l)
     emit_jump_to(l->e, 16, l->j->dispatch);
 }
 
+void lower_dispatch_checked(struct lower *l, int32_t sp_moved)
+{
+    l->is_late = l->is64;
+    l->late.n = (uint16_t)l->n;
+    l->late.sp_moved = sp_moved;
+    jit_emit_dispatch(l->j, l->e, l->late.miss);
+    for (unsigned n = 0; n < 2 && !l->is64; n++)
+        emit_patch(l->e, l->late.miss[n], l->j->dispatch_miss);
+}
+
+/* Code is found for canonical addresses alone, so those that are not end up
+ * here: undo, and let the handler raise the fault. */
+static void emit_late(struct lower *l)
+{
+    if (!l->is_late)
+        return;
+    l->is_late = false;
+    emit_patch(l->e, l->late.miss[0], emit_here(l->e));
+    emit_patch(l->e, l->late.miss[1], emit_here(l->e));
+    emit_mov_rr(l->e, 8, H_RDX, H_RCX);
+    emit_op(l->e, 8, 0xc1, 7, rm_reg(H_RDX), 8, 1); /* sar rdx, 47 */
+    emit_u8(l->e, 47);
+    emit_alu_ri(l->e, 8, 0, rm_reg(H_RDX), 1);
+    emit_alu_ri(l->e, 8, 7, rm_reg(H_RDX), 1);
+    emit_jump_to(l->e, 6, l->j->dispatch_miss); /* jbe */
+    if (l->late.sp_moved) {
+        unsigned sp = jit_host_of[REG_RSP];
+        emit_op(l->e, 8, 0x8d, sp, rm_base(sp, -l->late.sp_moved), 8, 0);
+    }
+    l->n = l->late.n;
+    lower_cold(l, emit_jump(l->e, 16));
+}
+
 static bool in_page(int64_t target)
 {
     return target >= 0 && target < PAGE_BYTES;
@@ -596,6 +629,7 @@ static void emit_plain(struct lower *l)
     l->units = 0;
     l->x87_at = X87_SETTLED;
     emit_insns(l, first, offset_of(l->k, first));
+    emit_late(l);
     for (unsigned k = 0; k < fasts; k++)
         emit_patch(l->e, fast[k].site, l->entry[fast[k].n]);
 }
@@ -646,6 +680,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
     lower_units_start(&l);
     emit_insns(&l, 0, start);
     l.e = &cold;
+    emit_late(&l);
     if (l.plan)
         emit_plain(&l);
     emit_colds(&l);

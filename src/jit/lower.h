@@ -32,6 +32,13 @@ struct stub {
     uint32_t slot, target;
 };
 
+/* A look-up that failed: is the target canonical at all? */
+struct late {
+    uint8_t *miss[2];
+    uint16_t n;
+    int32_t sp_moved;
+};
+
 /* A jump that leaves behind instruction n, which ends at page offset next. */
 struct stop {
     uint8_t *site;
@@ -79,8 +86,12 @@ struct lower {
      * goes on in the plain one (NULL), which looks up every access. */
     const struct plan *plan;
     enum { HELD_NOT, HELD_READ, HELD_WRITE } held[PLAN_SLOTS]; /* addends */
+    uint8_t aligned[PLAN_SLOTS]; /* which offsets of a group are known to lie at
+                                    multiples of 16: their low 4 bits, + 1 */
     struct cold cold[COLD_MAX];
     unsigned colds;
+    struct late late; /* of the block's last instruction */
+    bool is_late;
     struct stop stop[STOPS_MAX];
     unsigned stops;
     struct stub stub[STUBS_MAX];
@@ -194,6 +205,19 @@ void lower_units_finish(struct lower *l); /* the out-of-line code */
 /* Which unit the rule for this instruction uses, or 0. */
 unsigned lower_sse_unit(const struct insn *i);
 unsigned lower_x87_unit(const struct lower *l, const struct insn *i);
+/* What tier 2 needs of a vector instruction that reads and writes XMM registers,
+ * memory and a general register, and no flags. False: it is not one. */
+struct lower_vector {
+    uint32_t op;
+    uint8_t prefix, size; /* size 8: REX.W */
+    uint8_t reg, rm;      /* XMM numbers of the ModRM fields */
+    uint8_t imm;
+    bool has_imm;
+    bool is_memory, is_store, is_aligned; /* rm is the memory operand */
+    bool is_general;                      /* rm is general register `rm` */
+    uint8_t bytes;                        /* of memory */
+};
+bool lower_sse_vector(const struct insn *i, struct lower_vector *v);
 /* Has the x87 instruction a row, and does it write its memory operand? */
 bool lower_x87_knows(const struct insn *i, bool *stores);
 /* The two opcode bytes that the rule emits for a form without memory; 0: no such
@@ -213,7 +237,10 @@ void lower_leave(struct lower *l, int64_t target);
 bool lower_leave_if(struct lower *l, unsigned condition, int64_t target);
 /* To what lies behind: EIP does not wrap at 4 GiB. */
 void lower_fall_through(struct lower *l, uint32_t next);
-/* To the RIP in H_SCRATCH_A. */
+/* To the RIP in H_SCRATCH_A, which is canonical. */
 void lower_dispatch(struct lower *l);
+/* The same when it may not be: then the instruction faults. RSP has been moved by
+ * sp_moved and nothing else has been changed. */
+void lower_dispatch_checked(struct lower *l, int32_t sp_moved);
 
 #endif

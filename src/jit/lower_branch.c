@@ -81,7 +81,7 @@ static bool lower_jcc(struct lower *l)
     return true;
 }
 
-/* The target of an indirect JMP or CALL into H_RCX, checked; flags are SAVED. */
+/* The target of an indirect JMP or CALL into H_RCX; flags are SAVED. */
 static bool indirect_target(struct lower *l)
 {
     const struct insn *i = l->i;
@@ -94,7 +94,6 @@ static bool indirect_target(struct lower *l)
         lower_save_flags(l);
         emit_mov_rr(l->e, i->opsize, H_RCX, lower_get(l, i->dst, H_SCRATCH_C));
     }
-    check_canonical(l);
     return true;
 }
 
@@ -115,7 +114,7 @@ static bool lower_jmp(struct lower *l)
     }
     if (!indirect_target(l))
         return false;
-    lower_dispatch(l);
+    lower_dispatch_checked(l, 0);
     return true;
 }
 
@@ -149,6 +148,7 @@ static bool lower_call(struct lower *l)
     }
     if (!indirect_target(l))
         return false;
+    check_canonical(l);
     emit_store(l->e, 8, rm_abs(kept), H_RCX);
     push_return(l);
     emit_load(l->e, 8, H_RCX, rm_abs(kept));
@@ -166,9 +166,9 @@ static bool lower_ret(struct lower *l)
     lower_pop_address(l, n, REG_RSP);
     emit_load(l->e, n, H_RCX, l->mem);
     lower_save_flags(l);
-    check_canonical(l);
-    lower_move_sp(l, (int32_t)(n + (i->imm & 0xffff)));
-    lower_dispatch(l);
+    int32_t by = (int32_t)(n + (i->imm & 0xffff));
+    lower_move_sp(l, by);
+    lower_dispatch_checked(l, by);
     return true;
 }
 

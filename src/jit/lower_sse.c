@@ -80,11 +80,28 @@ static void emit_immediate(struct lower *l, const struct row *row)
         emit_u8(l->e, l->i->imm & row->imm);
 }
 
+/* Has an access of the same group shown that this one is aligned? If not it will
+ * have. */
+static bool is_known_aligned(struct lower *l)
+{
+    const struct plan_access *a = l->plan ? &l->plan->access[l->n] : NULL;
+    if (!a || a->group == PLAN_NONE ||
+        l->plan->group[a->group].slot == PLAN_NONE)
+        return false;
+    uint8_t *known = &l->aligned[l->plan->group[a->group].slot];
+    uint8_t this = (uint8_t)((a->offset & 15) + 1);
+    bool is_known = *known == this;
+    *known = this;
+    return is_known;
+}
+
 /* A page has the same offset on both sides, so the low bits of l->mem are those
  * of its base and displacement. */
 static void check_aligned(struct lower *l)
 {
     unsigned reg = l->mem.reg;
+    if (is_known_aligned(l))
+        return;
     lower_save_flags(l);
     if (l->mem.disp & 15) {
         emit_op(l->e, 4, 0x8d, H_SCRATCH_B, rm_base(reg, l->mem.disp), 8, 0);
@@ -389,4 +406,54 @@ bool lower_sse(struct lower *l)
 {
     const struct row *row = row_of(l->i);
     return row && lower_row(l, row);
+}
+
+/* ---- for tier 2 ----------------------------------------------------------------- */
+
+/* Operands: memory, XMM and, where `general` says so, a general register. */
+static bool describe(const struct insn *i, const struct row *row, bool general,
+                     struct lower_vector *v)
+{
+    v->is_memory = i->form == FORM_RM || i->form == FORM_MR;
+    v->is_store = i->form == FORM_MR;
+    v->is_general = general && i->form == FORM_RR;
+    v->reg = v->is_store ? i->src : i->dst;
+    v->rm = i->src;
+    if (i->form == FORM_RI) {
+        v->reg = (uint8_t)(row->extra >> 16);
+        v->rm = i->dst;
+        return row->shape == SHAPE_SHIFT && is_vector(i, 0);
+    }
+    if (!v->is_memory && i->form != FORM_RR)
+        return false;
+    return is_vector(i, v->is_store) &&
+           (v->is_memory || (general ? is_general(i, 1) : is_vector(i, 1)));
+}
+
+static uint32_t vector_op(const struct insn *i, const struct row *row)
+{
+    if (i->form == FORM_MR)
+        return row->extra;
+    return i->form == FORM_RI ? row->extra & 0xffff : row->op;
+}
+
+bool lower_sse_vector(const struct insn *i, struct lower_vector *v)
+{
+    const struct row *row = row_of(i);
+    if (!row || is_mmx(i))
+        return false;
+    bool general = row->shape == SHAPE_FROM_GENERAL;
+    if (!general && row->shape != SHAPE_OP && row->shape != SHAPE_MOVE &&
+        row->shape != SHAPE_SHIFT &&
+        (row->shape != SHAPE_LOW || i->form == FORM_RR))
+        return false;
+    *v = (struct lower_vector){.op = vector_op(i, row), .prefix = row->prefix};
+    unsigned bytes = row->bytes ? row->bytes & (unsigned)~LOOSE : i->size1;
+    bool is_wide = bytes == 8 && (general || row->shape == SHAPE_LOW);
+    v->size = is_wide ? 8 : 4;
+    v->bytes = (uint8_t)bytes;
+    v->is_aligned = bytes == 16 && !(row->bytes & LOOSE);
+    v->has_imm = row->imm || i->form == FORM_RI;
+    v->imm = (uint8_t)(i->imm & (row->imm ? row->imm : 0xff));
+    return describe(i, row, general, v) && v->op != 0;
 }

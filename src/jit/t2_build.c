@@ -249,7 +249,7 @@ void t2_write(struct t2_build *b, struct t2_place p, unsigned bytes, t2_ref v)
 static bool build_insn(struct t2_build *b)
 {
     static t2_rule *const rules[] = {t2_build_int, t2_build_more,
-                                     t2_build_branch};
+                                     t2_build_branch, t2_build_vector};
     if (b->i->cls == CLASS_STOP)
         return false;
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)

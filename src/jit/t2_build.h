@@ -4,6 +4,8 @@
 
 #include "jit/t2_ir.h"
 
+enum { T2_ALIGNED_MAX = 16 };
+
 struct t2_build {
     struct t2_ir *ir;
     const struct t2_insn *t; /* current */
@@ -14,12 +16,19 @@ struct t2_build {
     uint16_t before; /* map of the state in front of it, when needed */
     bool is_last;    /* nothing of the trace follows */
     bool ended;      /* an op that ends the trace was emitted */
+    /* Addresses that are known to be multiples of 16 less `low`. */
+    struct t2_aligned {
+        t2_ref root;
+        unsigned low;
+    } aligned[T2_ALIGNED_MAX];
+    unsigned aligned_count;
 };
 
 typedef bool t2_rule(struct t2_build *b);
 bool t2_build_int(struct t2_build *b);
 bool t2_build_more(struct t2_build *b);
 bool t2_build_branch(struct t2_build *b);
+bool t2_build_vector(struct t2_build *b);
 
 /* ---- state */
 uint16_t t2_map_before(struct t2_build *b);

@@ -143,7 +143,8 @@ static unsigned loop_position(const struct t2_ir *ir)
  * sets bits in memory. */
 static bool ends_epoch(const struct t2_op *o)
 {
-    return o->kind == T2_STORE || (o->kind == T2_CHECK && !o->at_head);
+    return o->kind == T2_STORE ||
+           (o->kind == T2_VECTOR && (o->rw & T2_WRITES)) || (o->kind == T2_CHECK && !o->at_head);
 }
 
 static void cse_range(struct t2_ir *ir, unsigned from, unsigned to,

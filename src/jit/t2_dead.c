@@ -23,6 +23,7 @@ static bool keeps_flags(const struct t2_op *o)
     case T2_FLAGS:
     case T2_LOAD:
     case T2_STORE:
+    case T2_VECTOR:
     case T2_GUARD:
         return true;
     default:

@@ -542,6 +542,20 @@ static void gen_store(struct t2_gen *g, const struct t2_op *o)
     emit_store(&g->e, size, rm, t2g_register(g, o->b, H_RAX));
 }
 
+static void gen_vector(struct t2_gen *g, const struct t2_op *o)
+{
+    struct rm rm = rm_reg(o->scale);
+    if (o->a)
+        rm = rm_base(t2g_register(g, o->a, H_RDX), (int32_t)o->imm);
+    else if (o->b)
+        rm = rm_reg(t2g_register(g, o->b, H_RDX));
+    if (o->from)
+        emit_u8(&g->e, o->from);
+    emit_op(&g->e, o->size, (uint32_t)o->lo, o->digit, rm, 16, o->own_write);
+    if (o->own_write)
+        emit_u8(&g->e, o->own_bytes);
+}
+
 /* ---- control ------------------------------------------------------------- */
 
 static void gen_guard(struct t2_gen *g, t2_ref r, const struct t2_op *o)
@@ -662,6 +676,9 @@ static void gen_op(struct t2_gen *g, t2_ref r)
     case T2_STORE:
         gen_store(g, o);
         break;
+    case T2_VECTOR:
+        gen_vector(g, o);
+        break;
     case T2_GUARD:
     case T2_GUARDEQ:
         gen_guard(g, r, o);
@@ -700,12 +717,28 @@ static unsigned gen_entry_guard(struct t2_gen *g, uint8_t *sites[2])
     return 2;
 }
 
+/* The host's vector unit holds the guest's state, or tier 1 sees to it. Returns
+ * the jump for the latter. */
+static uint8_t *need_vectors(struct t2_gen *g)
+{
+    if (!g->ir->uses_vectors)
+        return NULL;
+    t2g_alu_ri(g, 1, 7, rm_abs(&g->j->cpu->jit_simd), 0);
+    uint8_t *ready = emit_jump(&g->e, 5);
+    t2g_call_out(g, g->j->simd_load);
+    uint8_t *refused = emit_jump(&g->e, 5);
+    emit_patch(&g->e, ready, emit_here(&g->e));
+    return refused;
+}
+
 static void gen_refusals(struct t2_gen *g, uint8_t *const key[2], unsigned keys,
-                         uint8_t *too_far)
+                         uint8_t *too_far, uint8_t *no_vectors)
 {
     struct emit *e = &g->e;
     unsigned count = g->ir->segment_insns[0];
     emit_patch(e, too_far, emit_here(e));
+    if (no_vectors)
+        emit_patch(e, no_vectors, emit_here(e));
     emit_alu_ri(e, 8, 5, rm_reg(H_TICKS), (int32_t)count);
     g->fallbacks[g->fallback_count++] =
         (uint32_t)(emit_jump(e, 16) - g->buffer);
@@ -737,11 +770,12 @@ bool t2_generate(struct t2_gen *g, const struct t2_ir *ir,
     g->entry_top = 0;
     unsigned keys = gen_entry_guard(g, key);
     uint8_t *too_far = take_ticks(g, ir->segment_insns[0]);
+    uint8_t *no_vectors = need_vectors(g);
     t2g_enter(g);
     for (g->at = 0; g->at < ir->seq_count && !g->failed && !g->e.full; g->at++)
         gen_op(g, ir->seq[g->at]);
     t2g_colds(g);
-    gen_refusals(g, key, keys, too_far);
+    gen_refusals(g, key, keys, too_far, no_vectors);
     g->code_bytes = (uint32_t)(g->e.at - g->buffer);
     return !g->failed && !g->e.full;
 }

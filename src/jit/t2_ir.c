@@ -40,7 +40,7 @@ void t2_ir_reset(struct t2_ir *ir)
     ir->seq_count = 0;
     ir->loop_at = 0;
     ir->loop_map = T2_MAP_NONE;
-    ir->failed = false;
+    ir->failed = ir->uses_vectors = false;
     ir->segment_insns[0] = ir->segment_insns[1] = 0;
     ir->ops[0] = (struct t2_op){0};
     ir->same[0] = ir->fsame[0] = 0;
@@ -166,7 +166,7 @@ bool t2_sets_flags(unsigned kind)
 bool t2_has_value(unsigned kind)
 {
     return kind != T2_RECIPE && kind != T2_CMP && kind != T2_TEST &&
-           kind != T2_STORE && kind < T2_GUARD && kind != T2_NONE;
+           kind != T2_STORE && kind != T2_VECTOR && kind < T2_GUARD && kind != T2_NONE;
 }
 
 bool t2_reads_flags(const struct t2_op *o)
@@ -191,7 +191,7 @@ static const char *const names[T2_KINDS] = {
     "page",    "segbase", "movzx", "movsx",  "high",   "merge", "lea",
     "alu",     "cmp",     "test",  "inc",    "dec",    "neg",   "not",
     "shift",   "shiftcl", "imul",  "mulhi",  "div",    "bswap", "setcc",
-    "cmov",    "bt",      "flags", "check",  "load",   "store", "guard",
+    "cmov",    "bt",      "flags", "check",  "load",   "store", "vector", "guard",
     "guardeq", "loop",    "back",  "exit",   "exit_to"};
 
 static void add(char **at, char *end, const char *format, ...)

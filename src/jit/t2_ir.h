@@ -71,6 +71,11 @@ enum t2_kind {
     T2_CHECK,
     T2_LOAD, /* [a + imm], zero-extended; or with `from`: sign-extended to it */
     T2_STORE, /* b to [a + imm] */
+    /* A vector instruction on the XMM registers, which are no values: the host
+     * holds the guest's. lo: opcode; from: prefix; digit: ModRM's reg; own_bytes
+     * and own_write: an immediate and whether there is one. The other operand
+     * is [a + imm], which rw accesses, or general register b, or XMM `scale`. */
+    T2_VECTOR,
     /* ---- control */
     T2_GUARD,   /* stay when condition digit of c holds; from 1: the trace ends
                    here either way */
@@ -138,6 +143,7 @@ struct t2_ir {
     uint16_t loop_map;         /* state at the head of the body */
     t2_ref now[16], flags;     /* while building: the state */
     unsigned built;            /* instructions that have rules */
+    bool uses_vectors;
     bool failed;               /* out of room, or a loop that does not close */
     struct t2_op *ops;         /* T2_OPS_MAX */
     struct t2_map *maps;       /* T2_MAPS_MAX */

@@ -56,7 +56,7 @@ static bool look_up(const struct jit *j, const struct t2_lookup *l,
 static bool fill(struct jit *j, uint64_t linear, unsigned bytes, bool is_write)
 {
     struct mmu *m = &j->cpu->mmu;
-    uint8_t data[8];
+    uint8_t data[16];
     unsigned how = is_write ? ACCESS_WRITE : ACCESS_READ;
     const uint8_t *host = mmu_host_pointer(m, linear, bytes, how);
     if (!host)
@@ -159,6 +159,8 @@ const uint8_t *t2_make_slow(struct jit *j, struct emit *e, struct t2_near *d)
         if (n != H_RAX && n != H_RDX && n != H_RSP)
             emit_store(e, 8, rm_abs(&d->save[n]), n);
     emit_store(e, 8, rm_abs(&d->save[H_RAX]), H_RAX);
+    emit_op(e, 4, 0x0fb6, H_RDX, rm_abs(&j->cpu->jit_simd), 1, 0); /* movzx */
+    emit_store(e, 8, rm_abs(&d->save[H_RDX]), H_RDX);
     jit_emit_units_save(j, e);
     emit_load(e, 8, H_RSI, rm_abs(&d->save[H_RAX]));
     emit_mov_ri(e, H_RDI, (uintptr_t)j);
@@ -171,6 +173,11 @@ const uint8_t *t2_make_slow(struct jit *j, struct emit *e, struct t2_near *d)
     emit_alu_ri(e, 8, 0, rm_reg(H_RSP), 8); /* the return address */
     emit_jump_to(e, 16, j->leave);
     emit_patch(e, go_on, emit_here(e));
+    /* Vectors were allowed before, hence are now. */
+    emit_alu_ri(e, 8, 7, rm_abs(&d->save[H_RDX]), 0);
+    uint8_t *no_vectors = emit_jump(e, 4);
+    emit_call(e, j->simd_load);
+    emit_patch(e, no_vectors, emit_here(e));
     for (unsigned n = 0; n < 16; n++)
         if (n != H_RAX && n != H_RDX && n != H_RSP)
             emit_load(e, 8, n, rm_abs(&d->save[n]));

@@ -78,18 +78,16 @@ static const uint8_t *make_exits(struct jit *j, struct emit *e)
     j->exit_refused = emit_here(e);
     emit_op(e, 1, 0xc6, 0, rm_abs(&j->cpu->jit_refused), 1, 1); /* mov */
     emit_u8(e, 1);
-    emit_jump_to(e, 16, j->exit_at);
+    note_exit(j, e, JIT_EXIT_UNITS);
+    emit_jump_to(e, 16, at);
     return epilogue;
 }
 
-/* rcx: the next RIP. Looks for its code in the jump table. */
-static void make_dispatch(struct jit *j, struct emit *e)
+void jit_emit_dispatch(const struct jit *j, struct emit *e, uint8_t *miss[2])
 {
     struct cpu *c = j->cpu;
-    j->dispatch_rip = emit_here(e);
-    emit_load(e, 8, H_RCX, rm_abs(&c->r[REG_RIP]));
-    j->dispatch = emit_here(e);
-    emit_op(e, 8, 0xff, 0, rm_abs(&c->jit_lookups), 8, 0); /* inc */
+    if (j->options.count_lookups)
+        emit_op(e, 8, 0xff, 0, rm_abs(&c->jit_lookups), 8, 0); /* inc */
     /* The entry's address, as enter_jump() computes it. */
     emit_mov_rr(e, 8, H_RDX, H_RCX);
     emit_op(e, 8, 0xc1, 5, rm_reg(H_RDX), 8, 1); /* shr rdx, 12 */
@@ -103,16 +101,27 @@ static void make_dispatch(struct jit *j, struct emit *e)
     emit_load(e, 8, H_SCRATCH_C, rm_abs(&c->jit_key));
     emit_op(e, 8, 0x3b, H_RCX,
             rm_base(H_RDX, offsetof(struct jit_jump, rip)), 8, 0);
-    uint8_t *other_rip = emit_jump(e, 5);
+    miss[0] = emit_jump(e, 5);
     emit_op(e, 8, 0x3b, H_SCRATCH_C,
             rm_base(H_RDX, offsetof(struct jit_jump, key)), 8, 0);
-    uint8_t *other_key = emit_jump(e, 5);
+    miss[1] = emit_jump(e, 5);
     emit_alu_ri(e, 8, 4, rm_reg(H_RCX), -PAGE_BYTES);
     emit_store(e, 8, rm_abs(&c->jit_page), H_RCX);
     emit_op(e, 4, 0xff, 4, rm_base(H_RDX, offsetof(struct jit_jump, code)), 8,
             0); /* jmp */
-    emit_patch(e, other_rip, emit_here(e));
-    emit_patch(e, other_key, emit_here(e));
+}
+
+static void make_dispatch(struct jit *j, struct emit *e)
+{
+    struct cpu *c = j->cpu;
+    uint8_t *miss[2];
+    j->dispatch_rip = emit_here(e);
+    emit_load(e, 8, H_RCX, rm_abs(&c->r[REG_RIP]));
+    j->dispatch = emit_here(e);
+    jit_emit_dispatch(j, e, miss);
+    j->dispatch_miss = emit_here(e);
+    emit_patch(e, miss[0], j->dispatch_miss);
+    emit_patch(e, miss[1], j->dispatch_miss);
     emit_store(e, 8, rm_abs(&c->r[REG_RIP]), H_RCX);
     note_exit(j, e, JIT_EXIT_LOOKUP);
     emit_jump_to(e, 16, j->exit);

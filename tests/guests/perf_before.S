@@ -1,0 +1,3 @@
+/* perf.h, before a change. */
+#define SCAN_ROUNDS 2000
+#include "perf.h"
