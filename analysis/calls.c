@@ -75,7 +75,8 @@ static int64_t *bucket(const struct gatherer *g, uint64_t space, uint64_t slot)
 /* Take the open call at a slot out of its bucket; NONE: there is none. */
 static int64_t close_call(struct gatherer *g, uint64_t space, uint64_t slot)
 {
-    for (int64_t *at = bucket(g, space, slot); *at != NONE; at = &g->next[*at]) {
+    for (int64_t *at = bucket(g, space, slot); *at != NONE;
+         at = &g->next[*at]) {
         const struct call *c = &g->out->at[*at];
         if (c->slot != slot || space_of_call(c) != space)
             continue;
@@ -165,8 +166,8 @@ static void on_call(struct gatherer *g, const struct insn *i, uint64_t rip,
     uint64_t space = space_of(c);
     struct call k = {.tick = tick,
                      .rip = rip,
-                     .entry = (c->r[REG_RIP] + c->ea_base[SEG_CS]) &
-                              c->linear_mask,
+                     .entry =
+                         (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask,
                      .back = rip + i->len,
                      .slot = c->ea_base[SEG_SS] + (c->r[REG_RSP] & c->sp_mask),
                      .cr3 = c->cr3,
@@ -199,8 +200,8 @@ static void on_return(struct gatherer *g, const struct insn *i, uint64_t tick)
     uint64_t popped = i->opsize * (i->is_far ? 2u : 1u);
     if (i->form == FORM_I)
         popped += (uint16_t)i->imm;
-    uint64_t slot = c->ea_base[SEG_SS] +
-                    ((c->r[REG_RSP] - popped) & c->sp_mask);
+    uint64_t slot =
+        c->ea_base[SEG_SS] + ((c->r[REG_RSP] - popped) & c->sp_mask);
     uint64_t to = (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask;
     int64_t number = close_call(g, space_of(c), slot);
     if (number == NONE)

@@ -49,7 +49,8 @@ struct guest *guest_new(void);      /* NULL: no memory */
 void guest_free(struct guest *g);   /* takes NULL */
 
 /* A PDB of the Windows kernel: its structures replace the built-in layouts, and
- * its symbols are used where that kernel is. Before guest_look(). */
+ * its symbols are used where that kernel is; one of another build is left aside.
+ * Before guest_look(). */
 bool guest_set_pdb(struct guest *g, const char *path, struct error *err);
 
 /* Recognise the guest as it is now; the memory is copied (its context stays

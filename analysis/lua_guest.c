@@ -247,8 +247,8 @@ static const struct lua_api_entry entries[] = {
     {.name = "pdb",
      .function = guest_pdb,
      .signature = "guest.pdb(file)",
-     .doc = "Use a PDB of the Windows kernel: its structures replace the "
-            "built-in layouts."},
+     .doc = "Use the PDB of the Windows kernel that runs: its structures "
+            "replace the built-in layouts; another one is left aside."},
     {0},
 };
 

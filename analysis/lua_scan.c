@@ -194,9 +194,9 @@ static int push_iterator(lua_State *L, struct lua_session *ls,
 static int start(lua_State *L, enum scan_kind kind, const char *own)
 {
     static const char *const known[] = {
-        "addr",  "len",   "range",  "symbol", "port",  "vector",    "number",
-        "value", "write", "from",   "to",     "cr3",   "limit",     "backwards",
-        NULL};
+        "addr",   "len",    "range", "symbol",    "port",
+        "vector", "number", "value", "write",     "from",
+        "to",     "cr3",    "limit", "backwards", NULL};
     struct lua_session *ls = lua_check_session(L, 1);
     struct scan_query q = scan_query_all(kind);
     lua_check_options(L, 2, known);
@@ -230,7 +230,8 @@ STARTER(session_exceptions, SCAN_EXCEPTION, "vector")
 STARTER(session_cr3_switches, SCAN_CR3, "value")
 STARTER(session_syscalls, SCAN_SYSCALL, "number")
 
-/* ---- what a system call gave back --------------------------------------------
+/* ---- what a system call gave back
+ * --------------------------------------------
  */
 
 static int session_syscall_result(lua_State *L)
@@ -245,8 +246,7 @@ static int session_syscall_result(lua_State *L)
     hit.cr3 = lua_field_u64(L, 2, "cr3", 0);
     hit.rsp = lua_field_u64(L, 2, "rsp", 0);
     hit.back = lua_field_u64(L, 2, "back", 0);
-    uint64_t to =
-        lua_isnoneornil(L, 3) ? UINT64_MAX : lua_check_tick(L, 3, ls);
+    uint64_t to = lua_isnoneornil(L, 3) ? UINT64_MAX : lua_check_tick(L, 3, ls);
     switch (scan_syscall_result(ls->travel, &hit, to, &value, &place, &err)) {
     case SCAN_HIT:
         lua_pushinteger(L, (lua_Integer)value);
@@ -262,7 +262,8 @@ static int session_syscall_result(lua_State *L)
     }
 }
 
-/* ---- history and origin -------------------------------------------------------
+/* ---- history and origin
+ * -------------------------------------------------------
  */
 
 /* A linear range as a physical one, in the space of a tick. */
@@ -275,8 +276,9 @@ static uint64_t physical(lua_State *L, struct lua_session *ls, uint64_t vaddr,
          at += PAGE_BYTES - (vaddr + at) % PAGE_BYTES) {
         uint64_t paddr;
         if (!mmu_peek(mmu, vaddr + at, &paddr))
-            (void)luaL_error(L, "0x%p is not mapped at tick %I; name another "
-                                "with at=",
+            (void)luaL_error(L,
+                             "0x%p is not mapped at tick %I; name another "
+                             "with at=",
                              (void *)(uintptr_t)(vaddr + at),
                              (lua_Integer)machine_tick(ls->machine));
         if (at == 0)
@@ -290,7 +292,7 @@ static uint64_t physical(lua_State *L, struct lua_session *ls, uint64_t vaddr,
 
 static int session_history(lua_State *L)
 {
-    static const char *const known[] = {"at",    "from",      "to",  "cr3",
+    static const char *const known[] = {"at",    "from",      "to",    "cr3",
                                         "limit", "backwards", "value", NULL};
     struct lua_session *ls = lua_check_session(L, 1);
     uint64_t vaddr = (uint64_t)luaL_checkinteger(L, 2);
@@ -360,7 +362,8 @@ static int session_origin(lua_State *L)
     return 1;
 }
 
-/* ---- calls ------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------
+ */
 
 static const char calls_name[] = "calls";
 
@@ -413,8 +416,8 @@ static int calls_step(lua_State *L)
 
 static int session_calls(lua_State *L)
 {
-    static const char *const known[] = {"addr", "len", "range", "symbol",
-                                        "tree", "abi", "from",  "to",
+    static const char *const known[] = {"addr", "len",   "range", "symbol",
+                                        "tree", "abi",   "from",  "to",
                                         "cr3",  "limit", NULL};
     struct lua_session *ls = lua_check_session(L, 1);
     struct calls_query q = calls_query_all();
@@ -448,38 +451,41 @@ static int session_calls(lua_State *L)
     return 1;
 }
 
-/* ---- tables ----------------------------------------------------------------- */
+/* ---- tables -----------------------------------------------------------------
+ */
 
 #define COMMON "from=, to=, cr3=, limit=, backwards="
 
 static const struct lua_api_entry session_entries[] = {
     {.name = "execs",
      .function = session_execs,
-     .signature =
-         "session:execs{addr= | range={a, b} | symbol=, " COMMON "} -> iterator",
+     .signature = "session:execs{addr= | range={a, b} | symbol=, " COMMON
+                  "} -> iterator",
      .doc = "Each execution of an instruction: tick, rip, cr3, cpl."},
     {.name = "reads",
      .function = session_reads,
-     .signature = "session:reads{addr=, len=1 | range= | symbol=, value=, "
-                  COMMON "} -> iterator",
+     .signature =
+         "session:reads{addr=, len=1 | range= | symbol=, value=, " COMMON
+         "} -> iterator",
      .doc = "Each read of bytes at a linear address: tick, rip, addr, size, "
             "value."},
     {.name = "writes",
      .function = session_writes,
-     .signature = "session:writes{addr=, len=1 | range= | symbol=, value=, "
-                  COMMON "} -> iterator",
+     .signature =
+         "session:writes{addr=, len=1 | range= | symbol=, value=, " COMMON
+         "} -> iterator",
      .doc = "Each write to a linear address, with the value there before, "
             "old."},
     {.name = "stores",
      .function = session_stores,
-     .signature =
-         "session:stores{addr=, len=1 | range=, value=, " COMMON "} -> iterator",
+     .signature = "session:stores{addr=, len=1 | range=, value=, " COMMON
+                  "} -> iterator",
      .doc = "Each store into physical memory by whatever address, and by "
             "devices: dma is true, and there is no rip."},
     {.name = "io",
      .function = session_io,
-     .signature = "session:io{port= | range=, write=, value=, " COMMON
-                  "} -> iterator",
+     .signature =
+         "session:io{port= | range=, write=, value=, " COMMON "} -> iterator",
      .doc = "Each access to an I/O port: tick, rip, port, size, value, write."},
     {.name = "mmio",
      .function = session_mmio,
@@ -519,8 +525,8 @@ static const struct lua_api_entry session_entries[] = {
             "them, with parent and depth; abi: sysv (default) or win64."},
     {.name = "history",
      .function = session_history,
-     .signature = "session:history(addr, len, {at=, value=, " COMMON
-                  "}) -> iterator",
+     .signature =
+         "session:history(addr, len, {at=, value=, " COMMON "}) -> iterator",
      .doc = "Each write to the memory that is at addr at tick `at` (or where "
             "the script stands), through whatever mapping and by devices: "
             "tick, rip, phys, value, old, dma."},

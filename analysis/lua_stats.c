@@ -38,6 +38,16 @@ static const struct figure jit_figures[] = {
     JIT_ROW(flushes),         JIT_ROW(links),           JIT_ROW(lookup_hit),
     JIT_ROW(lookup_miss),     JIT_ROW(exit_mmio_calls), JIT_ROW(handler_calls),
     JIT_ROW(handler_ticks),
+    JIT_ROW(tier2_blocks_compiled),
+    JIT_ROW(tier2_dropped),
+    JIT_ROW(tier2_ticks),
+    JIT_ROW(deopts),
+    JIT_ROW(slow_calls),
+    JIT_ROW(guard_fail_branch),
+    JIT_ROW(guard_fail_target),
+    JIT_ROW(guard_fail_head),
+    JIT_ROW(guard_fail_key),
+    JIT_ROW(guard_fail_span),
 };
 
 static uint64_t figure(const void *stats, const struct figure *f)
@@ -68,6 +78,13 @@ static void push_jit(lua_State *L, const struct jit_stats *before,
                 before, after);
     lua_set_number(L, "tier1_compile_ms",
                    (double)(after->tier1_ns - before->tier1_ns) / 1e6);
+    lua_set_number(L, "tier2_compile_ms",
+                   (double)(after->tier2_ns - before->tier2_ns) / 1e6);
+    lua_newtable(L);
+    for (unsigned i = 0; i < JIT_PASSES; i++)
+        lua_set_number(L, jit_pass_names[i],
+                       (double)(after->pass_ns[i] - before->pass_ns[i]) / 1e6);
+    lua_setfield(L, -2, "passes_ms");
     lua_newtable(L);
     for (unsigned i = 0; i < JIT_EXITS; i++)
         lua_set_u64(L, jit_exit_names[i], after->exit[i] - before->exit[i]);
@@ -350,8 +367,10 @@ static const struct lua_api_entry jit_entries[] = {
      .function = jit_run,
      .signature = "jit.run{session=, from=, to=} -> table",
      .doc = "The compiler's part of stats.run: blocks_compiled, code_bytes, "
-            "lookup_hit, lookup_miss, tier1_compile_ms, exits (why control left "
-            "compiled code, by name), handler_calls, tier_insns, blocks."},
+            "lookup_hit, lookup_miss, tier1_compile_ms, tier2_compile_ms, "
+            "passes_ms (of tier 2, by name), exits (why control left compiled "
+            "code, by name), handler_calls, deopts, guard_fail_* (why traces "
+            "were left early), tier_insns, blocks."},
     {0},
 };
 

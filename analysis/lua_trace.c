@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-/* ---- trace objects ------------------------------------------------------------
+/* ---- trace objects
+ * ------------------------------------------------------------
  */
 
 static const char trace_name[] = "trace";
@@ -93,12 +94,13 @@ static int trace_to_string(lua_State *L)
     return 1;
 }
 
-/* ---- rows ---------------------------------------------------------------------
+/* ---- rows
+ * ---------------------------------------------------------------------
  */
 
 struct lua_rows {
     struct trace_cursor *cursor; /* owned */
-    struct trace *trace;         /* kept alive by the closure's second upvalue */
+    struct trace *trace; /* kept alive by the closure's second upvalue */
     enum trace_table table;
     bool with_regs;
 };
@@ -129,10 +131,11 @@ static void push_registers(lua_State *L, struct lua_rows *k,
 
 static void push_event(lua_State *L, const struct trace_row *r)
 {
-    static const char *const kinds[] = {
-        [CPU_NOTE_INTERRUPT] = "interrupt", [CPU_NOTE_EXCEPTION] = "exception",
-        [CPU_NOTE_SOFTWARE] = "int", [CPU_NOTE_CR3] = "cr3",
-        [CPU_NOTE_SYSCALL] = "syscall"};
+    static const char *const kinds[] = {[CPU_NOTE_INTERRUPT] = "interrupt",
+                                        [CPU_NOTE_EXCEPTION] = "exception",
+                                        [CPU_NOTE_SOFTWARE] = "int",
+                                        [CPU_NOTE_CR3] = "cr3",
+                                        [CPU_NOTE_SYSCALL] = "syscall"};
     lua_set_string(L, "kind", kinds[r->kind]);
     lua_set_u64(L, "cr3", r->cr3);
     lua_set_u64(L, "vector", r->vector);
@@ -152,9 +155,10 @@ static void push_row(lua_State *L, struct lua_rows *k,
     }
     if (k->table == TRACE_ACCESSES || k->table == TRACE_DEVICE_ROWS) {
         bool is_memory = k->table == TRACE_ACCESSES;
-        lua_set_u64(L, is_memory                           ? "addr"
-                       : r->flags & TRACE_DEVICE_MEMORY ? "phys"
-                                                           : "port",
+        lua_set_u64(L,
+                    is_memory                        ? "addr"
+                    : r->flags & TRACE_DEVICE_MEMORY ? "phys"
+                                                     : "port",
                     r->address);
         lua_set_u64(L, "value", r->value);
         lua_set_u64(L, "size", r->bytes);
@@ -242,16 +246,17 @@ static void take_kind(lua_State *L, int i, struct trace_query *q)
             return;
         }
     if (kind)
-        (void)luaL_error(L, "kind: expected interrupt, exception, int, cr3 or "
-                            "syscall, found %s",
+        (void)luaL_error(L,
+                         "kind: expected interrupt, exception, int, cr3 or "
+                         "syscall, found %s",
                          kind);
 }
 
 static int select_rows(lua_State *L, enum trace_table table)
 {
     static const char *const known[] = {
-        "rip",   "symbol", "addr", "len",   "port",  "write",     "value", "cr3",
-        "kind",  "vector", "from", "to",    "limit", "backwards", "regs",  NULL};
+        "rip",  "symbol", "addr", "len", "port",  "write",     "value", "cr3",
+        "kind", "vector", "from", "to",  "limit", "backwards", "regs",  NULL};
     struct lua_trace *t = check_trace(L, 1);
     struct trace_query q = trace_query_all(table);
     struct error err;
@@ -300,7 +305,8 @@ SELECTOR(trace_accesses, TRACE_ACCESSES)
 SELECTOR(trace_devices, TRACE_DEVICE_ROWS)
 SELECTOR(trace_events, TRACE_EVENT_ROWS)
 
-/* ---- exports ------------------------------------------------------------------
+/* ---- exports
+ * ------------------------------------------------------------------
  */
 
 struct names {
@@ -339,7 +345,8 @@ static int trace_export_(lua_State *L)
                : lua_raise(L, &err);
 }
 
-/* ---- tables ------------------------------------------------------------------- */
+/* ---- tables
+ * ------------------------------------------------------------------- */
 
 #define COMMON "from=, to=, cr3=, limit=, backwards="
 
@@ -369,8 +376,8 @@ static const struct lua_api_entry trace_entries[] = {
             "asked for. Chunks that cannot match are not opened."},
     {.name = "branches",
      .function = trace_branches,
-     .signature = "trace:branches{rip=, symbol=, regs=, " COMMON
-                  "} -> iterator",
+     .signature =
+         "trace:branches{rip=, symbol=, regs=, " COMMON "} -> iterator",
      .doc = "Taken branches, with target."},
     {.name = "accesses",
      .function = trace_accesses,
@@ -385,8 +392,8 @@ static const struct lua_api_entry trace_entries[] = {
      .doc = "Accesses to ports and device memory: port or phys."},
     {.name = "events",
      .function = trace_events,
-     .signature = "trace:events{kind=, vector=, value=, rip=, " COMMON
-                  "} -> iterator",
+     .signature =
+         "trace:events{kind=, vector=, value=, rip=, " COMMON "} -> iterator",
      .doc = "Interrupts, exceptions, system calls, CR3 loads: kind, vector, "
             "error, value (CR2, RAX or the new CR3)."},
     {.name = "export",

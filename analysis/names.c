@@ -1,6 +1,7 @@
 #include "analysis/names.h"
 
 #include "analysis/guest.h"
+#include "analysis/unwind.h"
 #include "analysis/windows_kernel.h"
 #include "base/bytes.h"
 #include "cpu/cpu.h"
@@ -80,8 +81,28 @@ static bool read_word(struct machine *m, uint64_t at, unsigned bytes,
     return true;
 }
 
-unsigned backtrace_take(struct machine *m, struct frame out[BACKTRACE_MAX])
+/* By the kernel's own tables; 0: it has none for this place. */
+static unsigned take_described(const struct names *n, struct machine *m,
+                               struct frame out[BACKTRACE_MAX])
 {
+    struct unwind_frame frames[BACKTRACE_MAX];
+    struct guest_memory memory;
+    guest_memory_of(&memory, m);
+    unsigned count = unwind(n->guest, &memory, frames, BACKTRACE_MAX);
+    if (count < 2 || frames[1].how != UNWIND_ORC)
+        return 0;
+    for (unsigned i = 0; i < count; i++)
+        out[i] = (struct frame){i ? frames[i].sp - 8 : 0, frames[i].pc,
+                                frames[i].how != UNWIND_GUESS};
+    return count;
+}
+
+unsigned backtrace_take(const struct names *n, struct machine *m,
+                        struct frame out[BACKTRACE_MAX])
+{
+    unsigned described = n ? take_described(n, m, out) : 0;
+    if (described)
+        return described;
     const struct cpu *c = machine_cpu(m);
     unsigned word = gdb_target_of(m) == GDB_X86_64 ? 8 : 4, count = 1;
     uint64_t base = word == 8 ? 0 : c->seg[SEG_SS].base;
@@ -89,8 +110,8 @@ unsigned backtrace_take(struct machine *m, struct frame out[BACKTRACE_MAX])
     out[0] = (struct frame){0, gdb_linear_pc(m), true};
     if (cpu_is_real(c) || cpu_is_v86(c))
         return count;
-    for (unsigned n = 0; n < BACKTRACE_WORDS && count < BACKTRACE_MAX; n++) {
-        uint64_t at = stack + (uint64_t)n * word, value, next;
+    for (unsigned i = 0; i < BACKTRACE_WORDS && count < BACKTRACE_MAX; i++) {
+        uint64_t at = stack + (uint64_t)i * word, value, next;
         if (!read_word(m, at, word, &value))
             break;
         bool is_sure = at == frame + word;

@@ -30,7 +30,9 @@ struct frame {
     bool is_sure;
 };
 enum { BACKTRACE_MAX = 24, BACKTRACE_WORDS = 512 };
-/* Returns how many, at most BACKTRACE_MAX. */
-unsigned backtrace_take(struct machine *m, struct frame out[BACKTRACE_MAX]);
+/* Returns how many, at most BACKTRACE_MAX. In a kernel that describes its frames
+ * (analysis/unwind.h) they are its callers alone. n: NULL, or of m as it is. */
+unsigned backtrace_take(const struct names *n, struct machine *m,
+                        struct frame out[BACKTRACE_MAX]);
 
 #endif

@@ -17,9 +17,8 @@ enum {
 
 const char *origin_kind_name(enum origin_kind kind)
 {
-    static const char *const names[] = {"copied", "computed", "constant",
-                                        "input",  "dma",      "start",
-                                        "lost"};
+    static const char *const names[] = {
+        "copied", "computed", "constant", "input", "dma", "start", "lost"};
     return names[kind];
 }
 
@@ -73,8 +72,7 @@ static enum scan_found last_store(struct finder *f,
         return SCAN_FAILED;
     do
         found = scan_next(s, hit, err);
-    while (found == SCAN_HIT &&
-           machine_place_compare(hit->place, before) >= 0);
+    while (found == SCAN_HIT && machine_place_compare(hit->place, before) >= 0);
     scan_free(s);
     return found;
 }
@@ -123,9 +121,8 @@ static enum travel_stop note_rows(struct finder *f, uint64_t from,
     machine_observe(f->m, NULL);
     if (stop == TRAVEL_END)
         stop = TRAVEL_THERE;
-    while (f->count &&
-           machine_place_compare(f->rows[(f->count - 1) % ROWS].place,
-                                 before) >= 0)
+    while (f->count && machine_place_compare(
+                           f->rows[(f->count - 1) % ROWS].place, before) >= 0)
         f->count--;
     return stop;
 }
@@ -238,8 +235,8 @@ enum travel_stop origin_find(struct travel *t, uint64_t vaddr, unsigned bytes,
     enum travel_stop stop = travel_goto(t, before, err);
     if (stop != TRAVEL_THERE && stop != TRAVEL_END)
         return stop;
-    bool is_inside = vaddr % PAGE_BYTES + bytes <= PAGE_BYTES && bytes >= 1 &&
-                     bytes <= 8;
+    bool is_inside =
+        vaddr % PAGE_BYTES + bytes <= PAGE_BYTES && bytes >= 1 && bytes <= 8;
     if (!is_inside || !mmu_peek(&machine_cpu(f.m)->mmu, vaddr, &to.paddr))
         return error_set(err, ERR_USAGE,
                          "expected 1 to 8 mapped bytes in one page at tick "
@@ -250,8 +247,9 @@ enum travel_stop origin_find(struct travel *t, uint64_t vaddr, unsigned bytes,
                    : TRAVEL_FAILED;
     f.rows = malloc(ROWS * sizeof *f.rows);
     if (!f.rows)
-        return error_set(err, ERR_NOMEM, "no memory to look back") ? stop
-                                                              : TRAVEL_FAILED;
+        return error_set(err, ERR_NOMEM, "no memory to look back")
+                   ? stop
+                   : TRAVEL_FAILED;
     stop = TRAVEL_THERE;
     while (*count < most) {
         stop = next_step(&f, &to, &before, &steps[*count], err);

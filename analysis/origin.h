@@ -26,24 +26,24 @@ struct origin_step {
     enum origin_kind kind;
     struct machine_place place; /* in front of the instruction */
     uint64_t rip;               /* linear; 0: no instruction */
-    bool is_register;   /* what it wrote: a register, or memory */
-    char name[8];       /* of the register */
-    uint64_t paddr;     /* of the memory, physical */
-    unsigned offset;    /* of the first byte in the register */
-    unsigned bytes;     /* followed */
-    uint64_t value;     /* of them, behind the instruction */
-    char text[96];      /* the instruction */
+    bool is_register;           /* what it wrote: a register, or memory */
+    char name[8];               /* of the register */
+    uint64_t paddr;             /* of the memory, physical */
+    unsigned offset;            /* of the first byte in the register */
+    unsigned bytes;             /* followed */
+    uint64_t value;             /* of them, behind the instruction */
+    char text[96];              /* the instruction */
 };
 
 enum { ORIGIN_STEPS_MAX = 256 };
 
-/* Follow `bytes` (1 to 8) at linear address `vaddr`, as they are at tick `tick` in
- * the space of that time, back through at most `most` steps. Moves the machine.
- * *count steps were found, the nearest first; the last one is not COPIED, unless
- * there were more. TRAVEL_THERE, TRAVEL_INTERRUPTED or TRAVEL_FAILED: err. */
+/* Follow `bytes` (1 to 8) at linear address `vaddr`, as they are at tick `tick`
+ * in the space of that time, back through at most `most` steps. Moves the
+ * machine. *count steps were found, the nearest first; the last one is not
+ * COPIED, unless there were more. TRAVEL_THERE, TRAVEL_INTERRUPTED or
+ * TRAVEL_FAILED: err. */
 enum travel_stop origin_find(struct travel *t, uint64_t vaddr, unsigned bytes,
                              uint64_t tick, struct origin_step *steps,
-                             unsigned most, unsigned *count,
-                             struct error *err);
+                             unsigned most, unsigned *count, struct error *err);
 
 #endif

@@ -31,8 +31,7 @@ static struct origin_bytes whole(ZydisRegister r)
     if (ZydisRegisterGetClass(r) == ZYDIS_REGCLASS_XMM)
         b.reg = r;
     b.offset = is_high;
-    b.bytes =
-        ZydisRegisterGetWidth(ZYDIS_MACHINE_MODE_LONG_64, r) / 8;
+    b.bytes = ZydisRegisterGetWidth(ZYDIS_MACHINE_MODE_LONG_64, r) / 8;
     return b;
 }
 
@@ -87,8 +86,9 @@ uint64_t origin_value(struct machine *m, const struct origin_bytes *b)
     if (!b->is_register)
         (void)gdb_memory_read(m, true, b->paddr, &v, b->bytes);
     else if (is_general(b->reg))
-        memcpy(&v, (const uint8_t *)&c->r[ZydisRegisterGetId(b->reg) & 15] +
-                       b->offset,
+        memcpy(&v,
+               (const uint8_t *)&c->r[ZydisRegisterGetId(b->reg) & 15] +
+                   b->offset,
                b->bytes);
     else
         memcpy(&v, c->xmm[ZydisRegisterGetId(b->reg) & 15].u8 + b->offset,
@@ -103,10 +103,9 @@ static uint64_t linear_of(const struct cpu *c,
                           const ZydisDisassembledInstruction *insn,
                           const ZydisDecodedOperand *o)
 {
-    const uint64_t mask = insn->info.address_width == 64 ? UINT64_MAX
-                          : insn->info.address_width == 32
-                              ? UINT32_MAX
-                              : UINT16_MAX;
+    const uint64_t mask = insn->info.address_width == 64   ? UINT64_MAX
+                          : insn->info.address_width == 32 ? UINT32_MAX
+                                                           : UINT16_MAX;
     uint64_t at = (uint64_t)o->mem.disp.value;
     if (o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP)
         at += c->r[REG_RIP] + insn->info.length;
@@ -126,9 +125,9 @@ static uint64_t linear_of(const struct cpu *c,
 
 /* The operand that holds or gets the bytes, by action; NULL: there are none or
  * several. Stack pointers and counters of hidden operands do not count. */
-static const ZydisDecodedOperand *
-only(const ZydisDisassembledInstruction *insn, unsigned action,
-     const ZydisDecodedOperand *but)
+static const ZydisDecodedOperand *only(const ZydisDisassembledInstruction *insn,
+                                       unsigned action,
+                                       const ZydisDecodedOperand *but)
 {
     const ZydisDecodedOperand *found = NULL;
     for (unsigned i = 0; i < insn->info.operand_count; i++) {
@@ -156,17 +155,23 @@ only(const ZydisDisassembledInstruction *insn, unsigned action,
 static bool only_moves(ZydisMnemonic n)
 {
     static const ZydisMnemonic moves[] = {
-        ZYDIS_MNEMONIC_MOV,    ZYDIS_MNEMONIC_MOVZX,  ZYDIS_MNEMONIC_MOVSX,
-        ZYDIS_MNEMONIC_MOVSXD, ZYDIS_MNEMONIC_PUSH,   ZYDIS_MNEMONIC_POP,
-        ZYDIS_MNEMONIC_MOVSB,  ZYDIS_MNEMONIC_MOVSW,  ZYDIS_MNEMONIC_MOVSD,
-        ZYDIS_MNEMONIC_MOVSQ,  ZYDIS_MNEMONIC_STOSB,  ZYDIS_MNEMONIC_STOSW,
-        ZYDIS_MNEMONIC_STOSD,  ZYDIS_MNEMONIC_STOSQ,  ZYDIS_MNEMONIC_LODSB,
-        ZYDIS_MNEMONIC_LODSW,  ZYDIS_MNEMONIC_LODSD,  ZYDIS_MNEMONIC_LODSQ,
-        ZYDIS_MNEMONIC_MOVAPS, ZYDIS_MNEMONIC_MOVAPD, ZYDIS_MNEMONIC_MOVUPS,
-        ZYDIS_MNEMONIC_MOVUPD, ZYDIS_MNEMONIC_MOVDQA, ZYDIS_MNEMONIC_MOVDQU,
-        ZYDIS_MNEMONIC_MOVSS,  ZYDIS_MNEMONIC_MOVD,   ZYDIS_MNEMONIC_MOVQ,
-        ZYDIS_MNEMONIC_MOVNTI, ZYDIS_MNEMONIC_MOVNTDQ, ZYDIS_MNEMONIC_MOVNTPS,
-        ZYDIS_MNEMONIC_MOVNTPD, ZYDIS_MNEMONIC_LDDQU, ZYDIS_MNEMONIC_MOVNTDQA};
+        ZYDIS_MNEMONIC_MOV,     ZYDIS_MNEMONIC_MOVZX,
+        ZYDIS_MNEMONIC_MOVSX,   ZYDIS_MNEMONIC_MOVSXD,
+        ZYDIS_MNEMONIC_PUSH,    ZYDIS_MNEMONIC_POP,
+        ZYDIS_MNEMONIC_MOVSB,   ZYDIS_MNEMONIC_MOVSW,
+        ZYDIS_MNEMONIC_MOVSD,   ZYDIS_MNEMONIC_MOVSQ,
+        ZYDIS_MNEMONIC_STOSB,   ZYDIS_MNEMONIC_STOSW,
+        ZYDIS_MNEMONIC_STOSD,   ZYDIS_MNEMONIC_STOSQ,
+        ZYDIS_MNEMONIC_LODSB,   ZYDIS_MNEMONIC_LODSW,
+        ZYDIS_MNEMONIC_LODSD,   ZYDIS_MNEMONIC_LODSQ,
+        ZYDIS_MNEMONIC_MOVAPS,  ZYDIS_MNEMONIC_MOVAPD,
+        ZYDIS_MNEMONIC_MOVUPS,  ZYDIS_MNEMONIC_MOVUPD,
+        ZYDIS_MNEMONIC_MOVDQA,  ZYDIS_MNEMONIC_MOVDQU,
+        ZYDIS_MNEMONIC_MOVSS,   ZYDIS_MNEMONIC_MOVD,
+        ZYDIS_MNEMONIC_MOVQ,    ZYDIS_MNEMONIC_MOVNTI,
+        ZYDIS_MNEMONIC_MOVNTDQ, ZYDIS_MNEMONIC_MOVNTPS,
+        ZYDIS_MNEMONIC_MOVNTPD, ZYDIS_MNEMONIC_LDDQU,
+        ZYDIS_MNEMONIC_MOVNTDQA};
     for (unsigned i = 0; i < sizeof moves / sizeof moves[0]; i++)
         if (moves[i] == n)
             return true;
@@ -177,10 +182,9 @@ static bool only_moves(ZydisMnemonic n)
  */
 
 /* Bytes of an operand from `offset` on. */
-static struct origin_source from_operand(struct machine *m,
-                                         const ZydisDisassembledInstruction *insn,
-                                         const ZydisDecodedOperand *o,
-                                         unsigned offset, unsigned bytes)
+static struct origin_source
+from_operand(struct machine *m, const ZydisDisassembledInstruction *insn,
+             const ZydisDecodedOperand *o, unsigned offset, unsigned bytes)
 {
     struct origin_source s = {.kind = ORIGIN_COMPUTED};
     struct cpu *c = machine_cpu(m);
@@ -197,8 +201,7 @@ static struct origin_source from_operand(struct machine *m,
         s.from = whole(o->reg.value);
         s.from.offset += offset;
         s.from.bytes = bytes;
-        bool is_xmm =
-            ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_XMM;
+        bool is_xmm = ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_XMM;
         if (is_general(s.from.reg) || is_xmm)
             s.kind = ORIGIN_COPIED;
     } else if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
@@ -241,9 +244,9 @@ static bool offset_in(struct machine *m,
 }
 
 /* XCHG: each operand comes from the other. */
-static struct origin_source of_exchange(struct machine *m,
-                                        const ZydisDisassembledInstruction *insn,
-                                        const struct origin_bytes *to)
+static struct origin_source
+of_exchange(struct machine *m, const ZydisDisassembledInstruction *insn,
+            const struct origin_bytes *to)
 {
     unsigned offset;
     for (unsigned i = 0; i < 2; i++)

@@ -18,10 +18,11 @@ struct scan_query scan_query_all(enum scan_kind kind)
 struct scan *scan_new(struct travel *t, const struct scan_query *q,
                       struct error *err)
 {
-    static const uint64_t most[SCAN_KINDS] = {
-        [SCAN_READ] = UINT64_C(1) << 30, [SCAN_WRITE] = UINT64_C(1) << 30,
-        [SCAN_STORE] = UINT64_C(1) << 22};
-    if (q->first > q->last || (most[q->kind] && q->last - q->first >= most[q->kind])) {
+    static const uint64_t most[SCAN_KINDS] = {[SCAN_READ] = UINT64_C(1) << 30,
+                                              [SCAN_WRITE] = UINT64_C(1) << 30,
+                                              [SCAN_STORE] = UINT64_C(1) << 22};
+    if (q->first > q->last ||
+        (most[q->kind] && q->last - q->first >= most[q->kind])) {
         error_set(err, ERR_USAGE,
                   "expected a range of at most %llu bytes, found %#llx to "
                   "%#llx",
@@ -120,7 +121,7 @@ static enum travel_stop forwards(struct scan *s, struct error *err)
     if (!s->is_full) {
         s->q.from = to;
         s->skip = 0;
-        s->stride = s->count                    ? STRIDE_FIRST
+        s->stride = s->count                  ? STRIDE_FIRST
                     : s->stride < STRIDE_LAST ? s->stride * 2
                                               : STRIDE_LAST;
         return stop;
@@ -149,17 +150,16 @@ static enum travel_stop backwards(struct scan *s, struct error *err)
         s->q.to = from;
         return stop;
     }
-    /* Older ones may have been lost: drop those of the oldest tick, to find them
-     * again. */
+    /* Older ones may have been lost: drop those of the oldest tick, to find
+     * them again. */
     uint64_t oldest = s->hit[s->head].place.tick;
     while (s->count && s->hit[s->head].place.tick == oldest) {
         s->head = (s->head + 1) % s->capacity;
         s->count--;
     }
     if (s->count == 0)
-        return error_set(err, ERR_INPUT,
-                         "more than %u hits at tick %llu", s->capacity,
-                         (unsigned long long)oldest)
+        return error_set(err, ERR_INPUT, "more than %u hits at tick %llu",
+                         s->capacity, (unsigned long long)oldest)
                    ? stop
                    : TRAVEL_FAILED;
     s->q.to = oldest + 1;

@@ -18,11 +18,11 @@ struct scan {
     /* Hits of the part that was run last: a ring, the oldest at `head`. */
     struct scan_hit *hit; /* owned: `capacity` */
     unsigned head, count, capacity;
-    bool is_full;     /* a hit was lost: forwards the part ended there */
+    bool is_full;        /* a hit was lost: forwards the part ended there */
     uint64_t skip_below; /* hits below this tick are not wanted: the run-up */
-    unsigned skip;    /* so many hits at `from` were handed out already */
+    unsigned skip;       /* so many hits at `from` were handed out already */
     uint64_t given;
-    uint64_t stride;  /* ticks of the next part forwards */
+    uint64_t stride; /* ticks of the next part forwards */
     /* SCAN_EXEC of a wide range. */
     struct cpu_tracer tracer;
     struct scan_run {

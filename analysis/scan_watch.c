@@ -75,8 +75,8 @@ static void begin(void *context, struct block_code *k, unsigned first,
 {
     struct scan *s = context;
     struct machine_place here = machine_place(s->machine);
-    s->run = (struct scan_run){
-        k, first, linear, here.tick, here.deliveries, is_rest};
+    s->run = (struct scan_run){k,         first,           linear,
+                               here.tick, here.deliveries, is_rest};
 }
 
 static void end(void *context, unsigned begun, bool has_faulted)
@@ -87,8 +87,8 @@ static void end(void *context, unsigned begun, bool has_faulted)
     (void)has_faulted;
     for (unsigned n = 0; n < begun; n++) {
         h.rip = h.address;
-        h.place = (struct machine_place){s->run.tick + n,
-                                         n ? 0 : s->run.deliveries};
+        h.place =
+            (struct machine_place){s->run.tick + n, n ? 0 : s->run.deliveries};
         if (!(n == 0 && s->run.is_rest) && fits(s, &h))
             scan_add(s, &h);
         h.address += s->run.block->insns[s->run.first + n].len;
@@ -108,8 +108,7 @@ static void system_call(struct scan *s, const struct cpu_note *n,
     bool is_64 = c->mode == MODE_64;
     h->address = is_64 ? c->r[REG_RAX] : (uint32_t)c->r[REG_RAX];
     for (unsigned i = 0; i < SCAN_ARGUMENTS; i++)
-        h->argument[i] =
-            is_64 ? c->r[regs64[i]] : (uint32_t)c->r[regs32[i]];
+        h->argument[i] = is_64 ? c->r[regs64[i]] : (uint32_t)c->r[regs32[i]];
     /* RIP is behind the instruction; SYSENTER keeps it nowhere. */
     bool is_sysenter = n->kind == CPU_NOTE_SYSCALL &&
                        first_bytes(&c->r[REG_RIP], 8) - c->probe.rip == 2 &&
@@ -215,9 +214,9 @@ static void on_store(void *context, uint32_t frame, uint32_t offset,
     h.address = first + skip;
     h.bytes = (uint32_t)((last < s->q.last ? last : s->q.last) - h.address + 1);
     h.value = first_bytes((const uint8_t *)in + skip, h.bytes);
-    h.old = first_bytes(
-        phys_frame_host(machine_phys(s->machine), frame) + offset + skip,
-        h.bytes);
+    h.old = first_bytes(phys_frame_host(machine_phys(s->machine), frame) +
+                            offset + skip,
+                        h.bytes);
     h.is_write = true;
     h.is_dma = is_dma;
     if (is_dma)
@@ -250,8 +249,8 @@ void scan_arm(struct scan *s)
     case SCAN_EXEC:
         probe.kinds = PROBE_RANGE;
         if (probe.bytes == 0 || probe.bytes > SCAN_WIDE) {
-            s->tracer = (struct cpu_tracer){
-                .context = s, .begin = begin, .end = end};
+            s->tracer =
+                (struct cpu_tracer){.context = s, .begin = begin, .end = end};
             o.tracer = &s->tracer;
             probe.kinds = 0;
         }

@@ -6,11 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-enum {
-    BLOCKS_MAX = 1 << 24,
-    HASH_FIRST = 1 << 12,
-    INSN_BYTES_MAX = 15
-};
+enum { BLOCKS_MAX = 1 << 24, HASH_FIRST = 1 << 12, INSN_BYTES_MAX = 15 };
 
 bool trace_blocks_init(struct trace_blocks *b)
 {
@@ -64,12 +60,12 @@ uint32_t trace_blocks_add(struct trace_blocks *b, uint64_t linear,
     if (b->count == BLOCKS_MAX || b->used > UINT32_MAX / 2 ||
         !grow(b, count + code_bytes))
         return 0;
-    b->block[b->count] = (struct trace_block){.linear = linear,
-                                              .lengths = (uint32_t)b->used,
-                                              .count = (uint16_t)count,
-                                              .code_bytes =
-                                                  (uint16_t)code_bytes,
-                                              .mode = (uint8_t)mode};
+    b->block[b->count] =
+        (struct trace_block){.linear = linear,
+                             .lengths = (uint32_t)b->used,
+                             .count = (uint16_t)count,
+                             .code_bytes = (uint16_t)code_bytes,
+                             .mode = (uint8_t)mode};
     memcpy(b->bytes + b->used, lengths, count);
     memcpy(b->bytes + b->used + count, code, code_bytes);
     b->used += count + code_bytes;
@@ -88,8 +84,8 @@ static uint32_t hash_of(uint64_t linear, unsigned mode, const uint8_t *code,
 static void enter(struct trace_blocks *b, uint32_t number)
 {
     const struct trace_block *k = &b->block[number];
-    uint32_t at = hash_of(k->linear, k->mode, trace_block_code(b, number),
-                          k->code_bytes);
+    uint32_t at =
+        hash_of(k->linear, k->mode, trace_block_code(b, number), k->code_bytes);
     while (b->hash[at &= b->hash_size - 1])
         at++;
     b->hash[at] = number;
@@ -138,8 +134,8 @@ uint32_t trace_blocks_find(struct trace_blocks *b, uint64_t linear,
 uint64_t trace_block_address(const struct trace_blocks *b, uint32_t number,
                              unsigned insn)
 {
-    uint64_t at = b->block[number].linear +
-                  sum(trace_block_lengths(b, number), insn);
+    uint64_t at =
+        b->block[number].linear + sum(trace_block_lengths(b, number), insn);
     return b->block[number].mode == 2 ? at : (uint32_t)at;
 }
 

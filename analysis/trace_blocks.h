@@ -1,5 +1,5 @@
-/* The dictionary of a trace: every block of instructions that was executed, once
- * for each linear address and contents. Numbers begin at 1. */
+/* The dictionary of a trace: every block of instructions that was executed,
+ * once for each linear address and contents. Numbers begin at 1. */
 #ifndef RELIVE_ANALYSIS_TRACE_BLOCKS_H
 #define RELIVE_ANALYSIS_TRACE_BLOCKS_H
 
@@ -12,7 +12,7 @@
 enum { TRACE_BLOCK_INSNS = 1000 };
 
 struct trace_block {
-    uint64_t linear; /* of its first byte */
+    uint64_t linear;  /* of its first byte */
     uint32_t lengths; /* where in bytes[] its `count` instruction lengths are,
                          and its code behind them */
     uint16_t count, code_bytes;

@@ -4,8 +4,8 @@
  * `first + count - 1` of a block of the trace's dictionary. Each instruction
  * that was begun is a row. A row's tick is that of the row before it plus 1,
  * unless a jump says otherwise: behind a repeated instruction, a sleep, or an
- * instruction that faulted. Accesses and registers are told by row. What devices
- * and events do stands in tables of its own and names ticks. */
+ * instruction that faulted. Accesses and registers are told by row. What
+ * devices and events do stands in tables of its own and names ticks. */
 #ifndef RELIVE_ANALYSIS_TRACE_CHUNK_H
 #define RELIVE_ANALYSIS_TRACE_CHUNK_H
 
@@ -53,7 +53,7 @@ struct trace_entry {
 
 enum {
     TRACE_WRITE = 1,
-    TRACE_SYSTEM = 2, /* to a table or an inner stack, whatever the CPL */
+    TRACE_SYSTEM = 2,   /* to a table or an inner stack, whatever the CPL */
     TRACE_DELIVERY = 4, /* by the delivery of an event in front of the row */
     TRACE_DEVICE_MEMORY = 8
 };

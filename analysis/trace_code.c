@@ -6,9 +6,9 @@
 #include <string.h>
 
 static const uint8_t streams_of[TRACE_COLUMNS] = {
-    [TRACE_COLUMN_FLOW] = 6,      [TRACE_COLUMN_ACCESSES] = 3,
-    [TRACE_COLUMN_BYTES] = 2,     [TRACE_COLUMN_REGISTERS] = 3,
-    [TRACE_COLUMN_DEVICES] = 1,   [TRACE_COLUMN_EVENTS] = 1};
+    [TRACE_COLUMN_FLOW] = 6,    [TRACE_COLUMN_ACCESSES] = 3,
+    [TRACE_COLUMN_BYTES] = 2,   [TRACE_COLUMN_REGISTERS] = 3,
+    [TRACE_COLUMN_DEVICES] = 1, [TRACE_COLUMN_EVENTS] = 1};
 
 const char *trace_column_name(enum trace_column column)
 {

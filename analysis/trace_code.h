@@ -32,8 +32,8 @@ enum trace_column {
 };
 const char *trace_column_name(enum trace_column column);
 
-/* Append one column of c; b: the dictionary of all chunks up to this one. False:
- * out of memory. All but BLOCKS, HEAD and INDEX. */
+/* Append one column of c; b: the dictionary of all chunks up to this one.
+ * False: out of memory. All but BLOCKS, HEAD and INDEX. */
 bool trace_encode(struct trace_coder *t, enum trace_column column,
                   const struct trace_chunk *c, const struct trace_blocks *b,
                   struct writer *out);

@@ -43,7 +43,8 @@ static void forget(struct trace_coder *t)
 
 static bool is_whole(const struct trace_run *r, const struct trace_blocks *b)
 {
-    return r->first == 0 && r->flags == 0 && r->count == b->block[r->block].count;
+    return r->first == 0 && r->flags == 0 &&
+           r->count == b->block[r->block].count;
 }
 
 static void put_odd(struct writer *w, const struct trace_run *r, uint32_t local)
@@ -70,9 +71,10 @@ static void put_runs(struct trace_coder *t, const struct trace_chunk *c,
             continue;
         }
         trace_put(&t->stream[SYMBOLS], right);
-        trace_put(&t->stream[SYMBOLS], !whole             ? SYMBOL_ODD
-                                       : f->other == local ? SYMBOL_OTHER
-                                                           : SYMBOL_BLOCK + local);
+        trace_put(&t->stream[SYMBOLS], !whole ? SYMBOL_ODD
+                                       : f->other == local
+                                           ? SYMBOL_OTHER
+                                           : SYMBOL_BLOCK + local);
         if (!whole)
             put_odd(&t->stream[ODD_RUNS], r, local);
         right = 0;
@@ -216,8 +218,7 @@ static bool get_symbol(struct trace_coder *t, const struct trace_blocks *b,
         if (!get_odd(t, b, &r, &local))
             return false;
     } else {
-        if (symbol != SYMBOL_OTHER &&
-            symbol - SYMBOL_BLOCK >= t->locals.count)
+        if (symbol != SYMBOL_OTHER && symbol - SYMBOL_BLOCK >= t->locals.count)
             return false;
         local = symbol == SYMBOL_OTHER ? f->other
                                        : (uint32_t)(symbol - SYMBOL_BLOCK);

@@ -50,8 +50,8 @@ struct trace_coder {
     uint32_t *stamp_of; /* owned */
     uint32_t numbers;   /* capacity of both */
     uint32_t stamp;
-    TRACE_LIST(uint32_t) locals; /* numbers */
-    TRACE_LIST(uint32_t) bases;  /* the first site of each */
+    TRACE_LIST(uint32_t) locals;      /* numbers */
+    TRACE_LIST(uint32_t) bases;       /* the first site of each */
     struct code_followers *followers; /* owned */
     struct code_known *known;         /* owned */
     TRACE_LIST(struct code_site) sites;

@@ -8,15 +8,16 @@
 
 #include <string.h>
 
-/* ---- rows with their accesses, in order ------------------------------------- */
+/* ---- rows with their accesses, in order -------------------------------------
+ */
 
 /* Walks the rows of a chunk. */
 struct walk {
     const struct trace_chunk *c;
     const struct trace_coder *t;
     size_t run;
-    unsigned insn;  /* of the run */
-    uint32_t base;  /* the site of instruction 0 of the run's block */
+    unsigned insn; /* of the run */
+    uint32_t base; /* the site of instruction 0 of the run's block */
 };
 
 static bool walk_next(struct walk *w, uint32_t *site)
@@ -35,15 +36,16 @@ static bool walk_next(struct walk *w, uint32_t *site)
     return true;
 }
 
-/* Accesses behind the last row (an event was delivered at the chunk's end) count
- * as a site of their own, number 0 of no block. */
+/* Accesses behind the last row (an event was delivered at the chunk's end)
+ * count as a site of their own, number 0 of no block. */
 static uint32_t last_site(struct trace_coder *t)
 {
     TRACE_ADD(t, sites, (struct code_site){0});
     return (uint32_t)t->sites.count - 1;
 }
 
-/* ---- where ------------------------------------------------------------------ */
+/* ---- where ------------------------------------------------------------------
+ */
 
 enum { COUNTS, HOW, REST };
 
@@ -51,8 +53,8 @@ enum { COUNTS, HOW, REST };
 enum {
     ADDRESS_STRIDE, /* as far from the last one as that was from its last */
     ADDRESS_SAME,
-    ADDRESS_GAP,    /* as far from the access before as last time */
-    ADDRESS_BYTES,  /* and up: so many bytes of distance from the last one */
+    ADDRESS_GAP,   /* as far from the access before as last time */
+    ADDRESS_BYTES, /* and up: so many bytes of distance from the last one */
     ADDRESS_MASK = 15,
     NEW_SHAPE = 16, /* bytes and flags follow */
     NEW_AFTER = 32  /* ticks behind the access before follow */
@@ -109,7 +111,8 @@ static bool get_access(struct trace_coder *t, struct code_slot *s,
 {
     struct reader *rest = &t->in[REST];
     unsigned how = reader_u8(&t->in[HOW]), kind = how & ADDRESS_MASK;
-    if (kind > ADDRESS_BYTES + 8 || how > (ADDRESS_MASK | NEW_SHAPE | NEW_AFTER))
+    if (kind > ADDRESS_BYTES + 8 ||
+        how > (ADDRESS_MASK | NEW_SHAPE | NEW_AFTER))
         return false;
     if (kind == ADDRESS_STRIDE)
         a->vaddr = s->vaddr + s->stride;
@@ -118,8 +121,8 @@ static bool get_access(struct trace_coder *t, struct code_slot *s,
     else if (kind == ADDRESS_GAP)
         a->vaddr = before->vaddr + s->gap;
     else
-        a->vaddr = s->vaddr + trace_unzigzag(trace_get_bytes(
-                                  rest, kind - ADDRESS_BYTES));
+        a->vaddr = s->vaddr +
+                   trace_unzigzag(trace_get_bytes(rest, kind - ADDRESS_BYTES));
     a->bytes = s->bytes;
     a->flags = s->flags;
     a->after = before->after + s->after;
@@ -221,7 +224,8 @@ bool code_accesses_in(struct trace_coder *t, const struct trace_blocks *b,
     return k.right == 0;
 }
 
-/* ---- what ------------------------------------------------------------------- */
+/* ---- what -------------------------------------------------------------------
+ */
 
 enum { VALUE_HOW, VALUE_REST };
 
@@ -295,8 +299,8 @@ static bool get_value(struct trace_coder *t, const struct code_slot *s,
     else if (how == VALUE_BEFORE)
         a->value = low(before, a->bytes);
     else
-        a->value =
-            low(trace_get_bytes(&t->in[VALUE_REST], how - VALUE_BYTES), a->bytes);
+        a->value = low(trace_get_bytes(&t->in[VALUE_REST], how - VALUE_BYTES),
+                       a->bytes);
     return true;
 }
 

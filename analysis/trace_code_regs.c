@@ -1,14 +1,14 @@
 /* Registers: which ones a row finds changed, guessed from the last time the
- * instruction was reached, and their values. Streams: wrong guesses of the mask;
- * how a value was guessed; what could not be. */
+ * instruction was reached, and their values. Streams: wrong guesses of the
+ * mask; how a value was guessed; what could not be. */
 #include "analysis/trace_code_internal.h"
 
 enum { MASKS, HOW, REST };
 
 enum {
-    VALUE_STEP,    /* changed by as much as last time */
-    VALUE_SAME,    /* what it was last time */
-    VALUE_BYTES,   /* so many bytes, 0 to 8 */
+    VALUE_STEP,                    /* changed by as much as last time */
+    VALUE_SAME,                    /* what it was last time */
+    VALUE_BYTES,                   /* so many bytes, 0 to 8 */
     VALUE_CHANGE = VALUE_BYTES + 9 /* so many bytes of change, 1 to 8 */
 };
 
@@ -56,8 +56,8 @@ static bool get_value(struct trace_coder *t, struct code_slot *s, uint64_t *reg,
     else if (how == VALUE_SAME)
         *value = s->value;
     else if (how >= VALUE_CHANGE)
-        *value = *reg + trace_unzigzag(
-                            trace_get_bytes(rest, how - VALUE_CHANGE + 1));
+        *value = *reg +
+                 trace_unzigzag(trace_get_bytes(rest, how - VALUE_CHANGE + 1));
     else
         *value = trace_get_bytes(rest, how - VALUE_BYTES);
     learn(s, reg, *value);

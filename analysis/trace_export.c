@@ -47,10 +47,11 @@ static bool each(struct out *o, enum trace_table table, row_fn *fn,
 
 static const char *kind_name(unsigned kind)
 {
-    static const char *const names[] = {
-        [CPU_NOTE_INTERRUPT] = "interrupt", [CPU_NOTE_EXCEPTION] = "exception",
-        [CPU_NOTE_SOFTWARE] = "int", [CPU_NOTE_CR3] = "cr3",
-        [CPU_NOTE_SYSCALL] = "syscall"};
+    static const char *const names[] = {[CPU_NOTE_INTERRUPT] = "interrupt",
+                                        [CPU_NOTE_EXCEPTION] = "exception",
+                                        [CPU_NOTE_SOFTWARE] = "int",
+                                        [CPU_NOTE_CR3] = "cr3",
+                                        [CPU_NOTE_SYSCALL] = "syscall"};
     return kind < sizeof names / sizeof names[0] ? names[kind] : "event";
 }
 
@@ -157,7 +158,8 @@ static bool chrome_branch(struct out *o, const struct trace_row *r,
     return true;
 }
 
-static bool chrome_event(struct out *o, const struct trace_row *r, void *context)
+static bool chrome_event(struct out *o, const struct trace_row *r,
+                         void *context)
 {
     char name[64];
     (void)context;
@@ -270,11 +272,10 @@ static bool perf_branch(struct out *o, const struct trace_row *r, void *context)
 static bool write_perf(struct out *o)
 {
     uint64_t from = trace_head_of(o->trace)->from;
-    struct samples s = {.stacks = trace_stacks_new(),
-                        .next = from > o->options->from ? from
-                                                        : o->options->from,
-                        .period =
-                            o->options->period ? o->options->period : 10007};
+    struct samples s = {
+        .stacks = trace_stacks_new(),
+        .next = from > o->options->from ? from : o->options->from,
+        .period = o->options->period ? o->options->period : 10007};
     if (!s.stacks)
         return error_set(o->err, ERR_NOMEM, "%s: out of memory", o->path);
     bool ok = each(o, TRACE_BRANCHES, perf_branch, &s);
@@ -319,9 +320,8 @@ static unsigned find_regions(const struct trace_block **sorted, size_t count,
             continue;
         if (n == REGIONS_MAX)
             break;
-        regions[n++] =
-            (struct region){k->linear & ~UINT64_C(0xfff),
-                            k->linear + k->code_bytes};
+        regions[n++] = (struct region){k->linear & ~UINT64_C(0xfff),
+                                       k->linear + k->code_bytes};
     }
     return n;
 }

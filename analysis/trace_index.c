@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 void trace_index_fini(struct trace_index *x)
 {
     free(x->blocks);

@@ -1,5 +1,5 @@
-/* What a chunk of a trace holds, so that a query need not open those that cannot
- * match: bounds, the blocks executed, and the pages accessed. */
+/* What a chunk of a trace holds, so that a query need not open those that
+ * cannot match: bounds, the blocks executed, and the pages accessed. */
 #ifndef RELIVE_ANALYSIS_TRACE_INDEX_H
 #define RELIVE_ANALYSIS_TRACE_INDEX_H
 
@@ -24,10 +24,10 @@ enum {
 
 struct trace_index {
     uint32_t rows, accesses, devices, events;
-    struct trace_bounds ticks;             /* of everything */
+    struct trace_bounds ticks;               /* of everything */
     struct trace_bounds code, memory, ports; /* addresses */
-    uint64_t vectors[4];                   /* bits, of events with one */
-    uint32_t *blocks;                      /* owned, ascending numbers */
+    uint64_t vectors[4];                     /* bits, of events with one */
+    uint32_t *blocks;                        /* owned, ascending numbers */
     uint32_t block_count;
     uint64_t *pages; /* owned, ascending: number << 2 | TRACE_PAGE_* */
     uint32_t page_count;

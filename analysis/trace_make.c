@@ -17,11 +17,11 @@ enum {
 };
 
 struct maker {
-    struct machine *machine; /* borrowed */
-    const struct cpu *cpu;   /* borrowed */
+    struct machine *machine;     /* borrowed */
+    const struct cpu *cpu;       /* borrowed */
     struct trace_packer *packer; /* owned */
-    struct trace_job *job;   /* being filled */
-    struct trace_chunk *c;   /* of the job */
+    struct trace_job *job;       /* being filled */
+    struct trace_chunk *c;       /* of the job */
     struct cpu_tracer tracer;
     struct trace_blocks blocks;
     uint32_t blocks_told; /* those below are in earlier jobs */
@@ -34,8 +34,8 @@ struct maker {
     bool has_events;   /* they are wanted */
     uint64_t cr3;
     uint8_t cpl;
-    bool has_space; /* the two above are told */
-    bool is_interrupted; /* since the last row */
+    bool has_space;       /* the two above are told */
+    bool is_interrupted;  /* since the last row */
     uint64_t interrupted; /* where */
     uint64_t regs[TRACE_REGISTERS];
 };
@@ -156,13 +156,13 @@ static void begin(void *context, struct block_code *b, unsigned first,
     if (!k->has_space || k->cr3 != c->cr3 || k->cpl != c->cpl)
         tell_space(k);
     if (k->is_interrupted)
-        TRACE_ADD(k->c, entries,
-                  (struct trace_entry){(uint32_t)k->c->runs.count,
-                                       k->interrupted});
+        TRACE_ADD(
+            k->c, entries,
+            (struct trace_entry){(uint32_t)k->c->runs.count, k->interrupted});
     k->is_interrupted = false;
-    TRACE_ADD(k->c, runs,
-              (struct trace_run){id, (uint16_t)first, 0,
-                                 is_rest ? TRACE_REST : 0});
+    TRACE_ADD(
+        k->c, runs,
+        (struct trace_run){id, (uint16_t)first, 0, is_rest ? TRACE_REST : 0});
     k->c->failed |= id == 0;
     k->row = k->c->rows;
     k->row_tick = c->tick;
@@ -303,11 +303,11 @@ static bool start(struct maker *k, struct store *s, struct machine *m,
     if (!k->packer)
         return false;
     start_job(k);
-    k->tracer = (struct cpu_tracer){
-        .context = k,
-        .begin = begin,
-        .insn = wish->what & TRACE_REGS ? registers : NULL,
-        .end = end};
+    k->tracer =
+        (struct cpu_tracer){.context = k,
+                            .begin = begin,
+                            .insn = wish->what & TRACE_REGS ? registers : NULL,
+                            .end = end};
     struct machine_observer o = {.context = k};
     if (wish->what & (TRACE_FLOW | TRACE_MEM | TRACE_REGS))
         o.tracer = &k->tracer;
@@ -367,8 +367,10 @@ static bool go_to(struct replayer *rp, struct machine *m, uint64_t tick,
     if (!replayer_seek(rp, tick, err) || !run(rp, tick, err))
         return false;
     return machine_tick(m) == tick ||
-           error_set(err, ERR_USAGE, "the trace was interrupted before tick "
-                     "%llu", (unsigned long long)tick);
+           error_set(err, ERR_USAGE,
+                     "the trace was interrupted before tick "
+                     "%llu",
+                     (unsigned long long)tick);
 }
 
 static bool check_wish(const struct session *s, const struct trace_wish *wish,
@@ -381,13 +383,12 @@ static bool check_wish(const struct session *s, const struct trace_wish *wish,
                          TRACE_NAME_MAX, wish->name);
     if (wish->from < s->start_tick || wish->from >= s->end_tick ||
         wish->from >= wish->to)
-        return error_set(err, ERR_USAGE,
-                         "expected a part from %llu to %llu, found %llu to "
-                         "%llu",
-                         (unsigned long long)s->start_tick,
-                         (unsigned long long)s->end_tick,
-                         (unsigned long long)wish->from,
-                         (unsigned long long)wish->to);
+        return error_set(
+            err, ERR_USAGE,
+            "expected a part from %llu to %llu, found %llu to "
+            "%llu",
+            (unsigned long long)s->start_tick, (unsigned long long)s->end_tick,
+            (unsigned long long)wish->from, (unsigned long long)wish->to);
     return true;
 }
 
@@ -404,10 +405,10 @@ static bool gather(struct replayer *rp, struct machine *m,
     machine_observe(m, NULL);
     if (k->packer && k->job && ok) {
         const struct cpu *c = k->cpu;
-        k->c->next_rip = k->is_interrupted
-                             ? k->interrupted
-                             : (c->r[REG_RIP] + c->ea_base[SEG_CS]) &
-                                   c->linear_mask;
+        k->c->next_rip =
+            k->is_interrupted
+                ? k->interrupted
+                : (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask;
         hand_over(k);
     }
     if (k->packer) {
@@ -449,8 +450,9 @@ bool trace_make(struct replayer *rp, struct machine *m,
 static const struct {
     const char *name;
     unsigned what;
-} words[] = {{"insn", TRACE_FLOW}, {"branch", TRACE_FLOW}, {"mem", TRACE_MEM},
-             {"io", TRACE_IO},     {"irq", TRACE_EVENTS},  {"regs", TRACE_REGS}};
+} words[] = {{"insn", TRACE_FLOW},  {"branch", TRACE_FLOW},
+             {"mem", TRACE_MEM},    {"io", TRACE_IO},
+             {"irq", TRACE_EVENTS}, {"regs", TRACE_REGS}};
 
 bool trace_what_parse(const char *text, unsigned *what, struct error *err)
 {

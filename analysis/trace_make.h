@@ -14,8 +14,8 @@
 
 struct trace_wish {
     const char *name;
-    unsigned what; /* bits: analysis/trace_chunk.h */
-    uint64_t from, to; /* ticks; `to` may lie behind the end */
+    unsigned what;       /* bits: analysis/trace_chunk.h */
+    uint64_t from, to;   /* ticks; `to` may lie behind the end */
     uint32_t chunk_rows; /* 0: a good number */
 };
 

@@ -7,10 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    JOBS = 3,
-    COMMIT_BYTES = 32 << 20
-};
+enum { JOBS = 3, COMMIT_BYTES = 32 << 20 };
 
 struct trace_packer {
     struct store *store; /* borrowed */
@@ -72,12 +69,10 @@ static bool put_chunk(struct trace_packer *p, const struct trace_job *job)
     static const struct {
         enum trace_column column;
         unsigned what;
-    } rows[] = {{TRACE_COLUMN_FLOW, TRACE_FLOW},
-                {TRACE_COLUMN_ACCESSES, TRACE_MEM},
-                {TRACE_COLUMN_BYTES, TRACE_MEM},
-                {TRACE_COLUMN_REGISTERS, TRACE_REGS},
-                {TRACE_COLUMN_DEVICES, TRACE_IO},
-                {TRACE_COLUMN_EVENTS, TRACE_EVENTS}};
+    } rows[] = {
+        {TRACE_COLUMN_FLOW, TRACE_FLOW},  {TRACE_COLUMN_ACCESSES, TRACE_MEM},
+        {TRACE_COLUMN_BYTES, TRACE_MEM},  {TRACE_COLUMN_REGISTERS, TRACE_REGS},
+        {TRACE_COLUMN_DEVICES, TRACE_IO}, {TRACE_COLUMN_EVENTS, TRACE_EVENTS}};
     const struct trace_chunk *c = &job->chunk;
     if (c->failed || !put_blocks(p, job) || !put_index(p, c))
         return false;

@@ -1,5 +1,5 @@
-/* Queries over a stored trace: chunks that cannot match stay closed; the rows of
- * one that can are gathered, then handed out in either direction. */
+/* Queries over a stored trace: chunks that cannot match stay closed; the rows
+ * of one that can are gathered, then handed out in either direction. */
 #include "analysis/trace_code.h"
 #include "analysis/trace_read.h"
 #include "cpu/decode.h"
@@ -10,13 +10,13 @@
 struct trace_cursor {
     struct trace *trace; /* borrowed */
     struct trace_query q;
-    uint8_t *wanted; /* owned: by block, an instruction of it is in q.rip */
+    uint8_t *wanted;   /* owned: by block, an instruction of it is in q.rip */
     uint8_t *branches; /* owned: by block, its last instruction is a branch */
     struct trace_chunk chunk;
     TRACE_LIST(struct trace_row) rows; /* matches in the chunk, ascending */
-    size_t at;          /* how many of them were handed out */
-    uint32_t next;      /* chunk to look at; backwards: that + 1 */
-    uint32_t loaded;    /* chunk in `chunk` */
+    size_t at;                         /* how many of them were handed out */
+    uint32_t next;   /* chunk to look at; backwards: that + 1 */
+    uint32_t loaded; /* chunk in `chunk` */
     uint32_t opened;
     uint64_t given;
     bool failed; /* a list could not grow */
@@ -144,11 +144,11 @@ static bool can_match(const struct trace_cursor *c, const struct trace_index *x)
     if (q->table == TRACE_ACCESSES)
         return x->accesses &&
                (!has_address(q) ||
-                trace_index_has_page(
-                    x, q->address.first >> TRACE_PAGE_SHIFT,
-                    q->address.last >> TRACE_PAGE_SHIFT,
-                    q->accesses ? q->accesses
-                                : TRACE_PAGE_READ | TRACE_PAGE_WRITTEN));
+                trace_index_has_page(x, q->address.first >> TRACE_PAGE_SHIFT,
+                                     q->address.last >> TRACE_PAGE_SHIFT,
+                                     q->accesses ? q->accesses
+                                                 : TRACE_PAGE_READ |
+                                                       TRACE_PAGE_WRITTEN));
     if (q->table == TRACE_DEVICE_ROWS)
         return trace_bounds_meet(&x->ports, q->address.first, q->address.last);
     if (q->table == TRACE_EVENT_ROWS)
@@ -200,8 +200,7 @@ static void place_leave(struct place *p, const struct trace_chunk *c)
 }
 
 static struct trace_row row_at(const struct trace_cursor *c,
-                               const struct place *p,
-                               const struct trace_run *r)
+                               const struct place *p, const struct trace_run *r)
 {
     return (struct trace_row){.tick = p->tick,
                               .cr3 = p->cr3,
@@ -218,7 +217,8 @@ static uint64_t behind(const struct trace_cursor *c, const struct place *p)
     const struct trace_chunk *k = &c->chunk;
     if (p->run + 1 == k->runs.count)
         return k->next_rip;
-    if (p->entry < k->entries.count && k->entries.at[p->entry].run == p->run + 1)
+    if (p->entry < k->entries.count &&
+        k->entries.at[p->entry].run == p->run + 1)
         return k->entries.at[p->entry].rip;
     const struct trace_run *next = &k->runs.at[p->run + 1];
     return trace_block_address(b, next->block, next->first);
@@ -229,7 +229,8 @@ static bool is_taken(const struct trace_cursor *c, const struct place *p,
                      struct trace_row *row)
 {
     const struct trace_run *r = &c->chunk.runs.at[p->run];
-    bool ends = r->first + r->count == trace_blocks_of(c->trace)->block[r->block].count &&
+    bool ends = r->first + r->count ==
+                    trace_blocks_of(c->trace)->block[r->block].count &&
                 row->insn + 1 == r->first + r->count;
     if (!ends || !c->branches[r->block] || (r->flags & TRACE_FAULTED))
         return false;
@@ -440,8 +441,8 @@ bool trace_registers(struct trace_cursor *c, const struct trace_row *row,
     const struct trace_head *head = trace_head_of(c->trace);
     struct trace_chunk *k = &c->reg_columns;
     if (!(head->what & TRACE_REGS))
-        return error_set(err, ERR_USAGE, "trace %s was made without --what regs",
-                         head->name);
+        return error_set(err, ERR_USAGE,
+                         "trace %s was made without --what regs", head->name);
     if (c->reg_chunk != row->chunk) {
         c->reg_chunk = UINT32_MAX;
         if (!trace_load(c->trace, row->chunk, columns, k, err))

@@ -10,10 +10,10 @@ struct trace {
     struct store *store; /* borrowed */
     struct trace_head head;
     struct trace_blocks blocks;
-    struct trace_coder *coder;  /* owned */
-    struct trace_zip *zip;      /* owned */
-    struct trace_index *index;  /* owned: one for each chunk */
-    bool *has_index;            /* owned */
+    struct trace_coder *coder; /* owned */
+    struct trace_zip *zip;     /* owned */
+    struct trace_index *index; /* owned: one for each chunk */
+    bool *has_index;           /* owned */
 };
 
 const struct trace_head *trace_head_of(const struct trace *t)
@@ -43,11 +43,10 @@ void trace_close(struct trace *t)
 static bool damaged(const struct trace *t, unsigned column, uint32_t chunk,
                     const char *how, struct error *err)
 {
-    return error_set(err, ERR_INPUT,
-                     "%s: damaged: chunk %u of column %s of trace %s %s",
-                     store_path(t->store), chunk,
-                     trace_column_name((enum trace_column)column),
-                     t->head.name, how);
+    return error_set(
+        err, ERR_INPUT, "%s: damaged: chunk %u of column %s of trace %s %s",
+        store_path(t->store), chunk,
+        trace_column_name((enum trace_column)column), t->head.name, how);
 }
 
 static enum store_found get(struct trace *t, unsigned column, uint32_t chunk,
@@ -89,8 +88,8 @@ static bool read_blocks(struct trace *t, struct error *err)
     return ok;
 }
 
-static bool find_head(struct store *s, const char *name, struct trace_head *head,
-                      struct error *err)
+static bool find_head(struct store *s, const char *name,
+                      struct trace_head *head, struct error *err)
 {
     struct trace_head one;
     enum store_found found;
@@ -106,10 +105,11 @@ static bool find_head(struct store *s, const char *name, struct trace_head *head
         return false;
     if (any)
         return true;
-    return name ? error_set(err, ERR_USAGE, "%s: there is no trace named %.100s",
-                            store_path(s), name)
-                : error_set(err, ERR_USAGE, "%s: there are no traces",
-                            store_path(s));
+    return name
+               ? error_set(err, ERR_USAGE, "%s: there is no trace named %.100s",
+                           store_path(s), name)
+               : error_set(err, ERR_USAGE, "%s: there are no traces",
+                           store_path(s));
 }
 
 bool trace_open(const struct session *s, const char *name, struct trace **out,

@@ -15,8 +15,8 @@
 
 struct trace;
 
-/* name NULL: the session's last trace. s is borrowed. False: err; ERR_USAGE when
- * there is no such trace. Reads the dictionary. */
+/* name NULL: the session's last trace. s is borrowed. False: err; ERR_USAGE
+ * when there is no such trace. Reads the dictionary. */
 bool trace_open(const struct session *s, const char *name, struct trace **out,
                 struct error *err);
 void trace_close(struct trace *t); /* takes NULL */
@@ -80,7 +80,8 @@ struct trace_row {
 enum trace_found { TRACE_ROW, TRACE_DONE, TRACE_BAD };
 
 struct trace_cursor;
-/* t is borrowed. NULL: err; ERR_USAGE when the trace does not hold the table. */
+/* t is borrowed. NULL: err; ERR_USAGE when the trace does not hold the table.
+ */
 struct trace_cursor *trace_select(struct trace *t, const struct trace_query *q,
                                   struct error *err);
 enum trace_found trace_next(struct trace_cursor *c, struct trace_row *row,

@@ -1,6 +1,6 @@
-/* Call stacks from a flow of branches: calls push, returns pop. Threads are told
- * apart by where returns go: one that does not fit the current stack, but the
- * top of another, has switched to that. */
+/* Call stacks from a flow of branches: calls push, returns pop. Threads are
+ * told apart by where returns go: one that does not fit the current stack, but
+ * the top of another, has switched to that. */
 #ifndef RELIVE_ANALYSIS_TRACE_STACKS_H
 #define RELIVE_ANALYSIS_TRACE_STACKS_H
 
@@ -38,8 +38,8 @@ const struct trace_stack *trace_stacks_now(const struct trace_stacks *s);
 void trace_stacks_call(struct trace_stacks *s, uint64_t entry, uint64_t back,
                        uint64_t tick);
 /* Returns to an address. The number of frames that ended, 0 when it went to
- * another stack or to none that is known. ended, if not NULL, is called for each,
- * before it goes. */
+ * another stack or to none that is known. ended, if not NULL, is called for
+ * each, before it goes. */
 typedef void trace_frame_fn(void *context, const struct trace_frame *frame);
 unsigned trace_stacks_return(struct trace_stacks *s, uint64_t to,
                              trace_frame_fn *ended, void *context);

@@ -166,11 +166,10 @@ bool windows_find(struct windows_guest *w, const struct guest_memory *m,
         return false;
     read_build(w, m, &pe);
     windows_layout_set(&w->layout, w->build != 7600, m->cpu.is_long);
-    if (pdb && !windows_layout_pdb(&w->layout, pdb, NULL))
-        return false;
+    w->has_pdb = pdb && windows_layout_pdb(&w->layout, &pe, pdb);
     if (!find_lists(w, m, &pe))
         return false;
-    if (!pdb && !threads_fit(w, m)) {
+    if (!w->has_pdb && !threads_fit(w, m)) {
         struct windows_layout other;
         windows_layout_set(&other, w->build == 7600, m->cpu.is_long);
         struct windows_layout kept = w->layout;

@@ -46,6 +46,7 @@ struct windows_guest {
     uint64_t system; /* EPROCESS of System */
     uint64_t modules; /* PsLoadedModuleList */
     uint32_t build;
+    bool has_pdb; /* the PDB given is that of this kernel */
     struct windows_layout layout;
     struct symbols *symbols; /* owned */
     uint64_t module_mark;    /* of the modules whose symbols are loaded */
@@ -59,9 +60,10 @@ struct windows_guest {
 /* The built-in layout: of the first or a later service pack, 32 or 64 bits. */
 void windows_layout_set(struct windows_layout *layout, bool is_sp1,
                         bool is_64);
-/* Replaces what a PDB describes. False: err. */
-bool windows_layout_pdb(struct windows_layout *layout, const char *path,
-                        struct error *err);
+/* Replaces what a PDB describes, if it is the one that the kernel's image names.
+ * False: it is another, or cannot be read. */
+bool windows_layout_pdb(struct windows_layout *layout,
+                        const struct pe_image *kernel, const char *path);
 
 /* ---- windows_find.c
  * --------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 #include "analysis/pdb.h"
 #include "analysis/windows_internal.h"
 
+#include <string.h>
+
 /* Windows 7 (6.1.7600) and its service pack (6.1.7601), 32 and 64 bits, as the
  * public symbol files of ntoskrnl and ntkrnlpa describe them. */
 static const struct {
@@ -62,16 +64,23 @@ void windows_layout_set(struct windows_layout *layout, bool is_sp1, bool is_64)
         layout->at[i] = fields[i].at[2 * is_64 + is_sp1];
 }
 
-bool windows_layout_pdb(struct windows_layout *layout, const char *path,
-                        struct error *err)
+static bool is_named(const struct pdb *pdb, const struct pe_image *kernel)
 {
-    struct pdb *pdb = pdb_open_file(path, err);
-    if (!pdb)
-        return false;
-    for (unsigned i = 0; i < WIN_FIELDS; i++)
+    struct pe_pdb named;
+    struct pdb_identity found;
+    return pe_pdb(kernel, &named) && pdb_identity(pdb, &found) &&
+           memcmp(named.guid, found.guid, sizeof found.guid) == 0;
+}
+
+bool windows_layout_pdb(struct windows_layout *layout,
+                        const struct pe_image *kernel, const char *path)
+{
+    struct pdb *pdb = pdb_open_file(path, NULL);
+    bool ok = pdb && is_named(pdb, kernel);
+    for (unsigned i = 0; ok && i < WIN_FIELDS; i++)
         if (fields[i].member)
             (void)pdb_member(pdb, fields[i].type, fields[i].member,
                              &layout->at[i]);
     pdb_close(pdb);
-    return true;
+    return ok;
 }

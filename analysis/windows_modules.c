@@ -95,7 +95,7 @@ static bool load_one(void *context, const struct guest_module *g)
     char name[64];
     struct symbol_table *t = NULL;
     short_name(s->w, g, name);
-    if (s->pdb && g->base == s->w->base)
+    if (s->w->has_pdb && g->base == s->w->base)
         t = pdb_symbols_of_file(name, s->pdb, g->base, NULL);
     else if (pe_open(&pe, &memory, g->base))
         t = symbols_of_pe(name, &pe);

@@ -1,7 +1,7 @@
 # One line about the JIT and the MMU from relive's --stats file. What the file
 # does not have is shown as "-".
 
-{ text = text $0 " " }
+{ text = text $0 }
 
 # The text between two words, or to the end.
 function between(first, last,    s, end) {
@@ -12,15 +12,15 @@ function between(first, last,    s, end) {
     return end ? substr(s, 1, end) : s
 }
 
-# The first number called `name` behind `section` in s.
+# The first number called `name` behind the key `section` in s.
 function number(s, section, name) {
-    if (!index(s, "\"" section "\""))
+    if (!index(s, "\"" section "\":"))
         return "-"
-    s = substr(s, index(s, "\"" section "\""))
-    if (!match(s, "\"" name "\"[ ]*:[ ]*[-+0-9.eE]+"))
+    s = substr(s, index(s, "\"" section "\":"))
+    if (!match(s, "\"" name "\":[-+0-9.eE]+"))
         return "-"
     s = substr(s, RSTART, RLENGTH)
-    sub(/.*:[ ]*/, "", s)
+    sub(/.*:/, "", s)
     return s
 }
 
@@ -38,6 +38,7 @@ function tier(n,    share) {
 }
 
 END {
+    gsub(/[ \t]/, "", text)
     totals = between("\"totals\"", "\"rolling\"")
     cpu = between("\"cpu\"", "\"mmu\"")
     mmu = between("\"mmu\"", "\"memory\"")

@@ -379,6 +379,38 @@ static void do_screenshot(struct gdb_monitor *mon, const char *at,
         gdb_print(out, "%s\n", err.text);
 }
 
+static void ask_guest(struct gdb_monitor *mon, const char *question,
+                      const char *at, struct writer *out)
+{
+    if (mon->host->ask_guest)
+        mon->host->ask_guest(mon->host->context, machine_of(mon), question, at,
+                             out);
+    else
+        gdb_print(out, "%s: not possible here\n", question);
+}
+
+static void do_ps(struct gdb_monitor *mon, const char *at, struct writer *out)
+{
+    ask_guest(mon, "ps", at, out);
+}
+
+static void do_lsmod(struct gdb_monitor *mon, const char *at,
+                     struct writer *out)
+{
+    ask_guest(mon, "lsmod", at, out);
+}
+
+static void do_bt(struct gdb_monitor *mon, const char *at, struct writer *out)
+{
+    ask_guest(mon, "bt", at, out);
+}
+
+static void do_symbol(struct gdb_monitor *mon, const char *at,
+                      struct writer *out)
+{
+    ask_guest(mon, "symbol", at, out);
+}
+
 static void do_help(struct gdb_monitor *mon, const char *at,
                     struct writer *out);
 
@@ -401,6 +433,10 @@ static const struct {
     {"xp", do_xp, "ADDRESS [BYTES]: dump physical memory"},
     {"phys", do_phys,
      "on or off: gdb's x, print and set take physical addresses"},
+    {"ps", do_ps, "processes of the guest; * runs"},
+    {"lsmod", do_lsmod, "modules of its kernel"},
+    {"bt", do_bt, "callers, by names that the guest's memory holds"},
+    {"symbol", do_symbol, "NAME or ADDRESS: the other"},
     {"screenshot", do_screenshot, "FILE: write the screen as PNG"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

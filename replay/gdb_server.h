@@ -8,6 +8,7 @@
 #define RELIVE_REPLAY_GDB_SERVER_H
 
 #include "base/error.h"
+#include "base/stream.h"
 #include "replay/gdb_target.h"
 #include "replay/travel.h"
 
@@ -29,6 +30,10 @@ struct gdb_host {
      * not possible. */
     bool (*find_crash)(void *context, struct machine_place *place,
                        struct error *err);
+    /* Append the answer to "ps", "lsmod", "bt" or "symbol" about the guest's
+     * system. NULL: not possible. */
+    void (*ask_guest)(void *context, struct machine *m, const char *question,
+                      const char *argument, struct writer *out);
     /* A line for whoever watches the server; no newline. May be NULL. */
     void (*announce)(void *context, const char *line);
 };

@@ -373,7 +373,8 @@ static bool open_update(struct store *s, bool is_sealed, struct error *err)
 {
     uint64_t room = UPDATE_BYTES;
     int code = open_with_room(s, room);
-    while ((code == EINVAL || code == ENOMEM) && (room /= 4) >= UPDATE_BYTES_MIN)
+    while ((code == EINVAL || code == ENOMEM) &&
+           (room /= 4) >= UPDATE_BYTES_MIN)
         code = open_with_room(s, room); /* address space is scarce */
     if (!code && !(code = open_handles(s, is_sealed)))
         code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->txn);
@@ -428,8 +429,8 @@ bool store_open_update(const char *path, struct store **out, struct error *err)
     if (!s)
         return false;
     if (!lock_directory(s, LOCK_EX, err) ||
-        !lmdb_verify_file(s->data_path, err) || !open_update(s, is_sealed, err) ||
-        !check_format(s, err)) {
+        !lmdb_verify_file(s->data_path, err) ||
+        !open_update(s, is_sealed, err) || !check_format(s, err)) {
         store_close(s);
         return false;
     }

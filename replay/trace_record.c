@@ -106,8 +106,9 @@ bool trace_head_get(const struct store_bytes *k, const struct store_bytes *v,
         read_fields(&r, head);
     if (!ok || r.failed || r.at != r.size || !trace_name_ok(head->name) ||
         head->from > head->to)
-        return error_set(err, ERR_INPUT, "%s: the head of trace %u is malformed",
-                         where, head->id);
+        return error_set(err, ERR_INPUT,
+                         "%s: the head of trace %u is malformed", where,
+                         head->id);
     return true;
 }
 

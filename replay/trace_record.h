@@ -13,11 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-    TRACE_FORMAT = 1,
-    TRACE_KEY_BYTES = 9,
-    TRACE_NAME_MAX = 63
-};
+enum { TRACE_FORMAT = 1, TRACE_KEY_BYTES = 9, TRACE_NAME_MAX = 63 };
 
 struct trace_head {
     uint32_t id;

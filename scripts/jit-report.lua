@@ -92,6 +92,23 @@ local function print_run(of, r)
     print(string.format("lookups: %d found, %d not; %d handler calls, %d of " ..
                             "them for device memory", j.lookup_hit,
                         j.lookup_miss, j.handler_calls, j.exit_mmio_calls))
+    if j.tier2_blocks_compiled > 0 then
+        print(string.format("traces: %d compiled, %d dropped, %.2f ms, %d " ..
+                                "deopts; left early by branch %d, target " ..
+                                "%d, head %d, key %d, span %d",
+                            j.tier2_blocks_compiled, j.tier2_dropped,
+                            j.tier2_compile_ms, j.deopts, j.guard_fail_branch,
+                            j.guard_fail_target, j.guard_fail_head,
+                            j.guard_fail_key, j.guard_fail_span))
+        local rows = {{"ms", "pass"}}
+        for name, ms in pairs(j.passes_ms) do
+            rows[#rows + 1] = {string.format("%.3f", ms), name}
+        end
+        table.sort(rows, function(a, b)
+            return a[2] == "pass" or b[2] ~= "pass" and a[2] < b[2]
+        end)
+        args.table(rows)
+    end
     print("left compiled code because of")
     for _, name in ipairs {"unlinked", "limit", "lookup", "handler"} do
         print(string.format("  %-10s %12d", name, j.exits[name] or 0))

@@ -30,7 +30,8 @@ static void make_blocks(struct trace_blocks *b)
             abort();
 }
 
-/* ---- there and back ----------------------------------------------------------
+/* ---- there and back
+ * ----------------------------------------------------------
  */
 
 static void add_run(struct fuzz *f, const struct trace_blocks *b,
@@ -87,8 +88,8 @@ static void make_chunk(struct fuzz *f, const struct trace_blocks *b,
                                         fuzz_u32(f), 4, fuzz_u8(f) & 15});
         TRACE_ADD(c, events,
                   (struct trace_event){tick, fuzz_u64(f), fuzz_u32(f),
-                                       fuzz_u64(f), fuzz_u32(f),
-                                       fuzz_u8(f) % 5, fuzz_u8(f)});
+                                       fuzz_u64(f), fuzz_u32(f), fuzz_u8(f) % 5,
+                                       fuzz_u8(f)});
     }
 }
 
@@ -170,10 +171,10 @@ static void index_round_trip(struct trace_zip *z, const struct trace_blocks *b,
             fuzz_fail("a block is not in the index");
     for (size_t i = 0; i < c->accesses.count; i++) {
         uint64_t page = c->accesses.at[i].vaddr >> TRACE_PAGE_SHIFT;
-        if (!trace_index_has_page(
-                &back, page, page,
-                c->accesses.at[i].flags & TRACE_WRITE ? TRACE_PAGE_WRITTEN
-                                                      : TRACE_PAGE_READ))
+        if (!trace_index_has_page(&back, page, page,
+                                  c->accesses.at[i].flags & TRACE_WRITE
+                                      ? TRACE_PAGE_WRITTEN
+                                      : TRACE_PAGE_READ))
             fuzz_fail("a page is not in the index");
     }
     trace_index_fini(&x);
@@ -181,7 +182,8 @@ static void index_round_trip(struct trace_zip *z, const struct trace_blocks *b,
     writer_fini(&w);
 }
 
-/* ---- bytes of strangers ------------------------------------------------------
+/* ---- bytes of strangers
+ * ------------------------------------------------------
  */
 
 /* Streams of input bytes, packed as a column has them. */
@@ -210,7 +212,8 @@ static void strange_column(struct fuzz *f, struct trace_coder *t,
     pack_input(f, z, streams[i], &w);
     if (columns[i] == TRACE_COLUMN_FLOW)
         trace_chunk_reset(c);
-    c->accesses.count = columns[i] == TRACE_COLUMN_BYTES ? c->accesses.count : 0;
+    c->accesses.count =
+        columns[i] == TRACE_COLUMN_BYTES ? c->accesses.count : 0;
     c->devices.count = c->events.count = 0;
     c->masks.count = c->values.count = 0;
     (void)trace_decode(t, columns[i], w.data, w.used, b, c);

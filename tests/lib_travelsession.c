@@ -41,8 +41,7 @@ static int record(struct travelsession *s)
     if (!r)
         return -1;
     enum stop_reason reason = recorder_run(r, UINT64_C(1) << 40);
-    bool ok =
-        reason == STOP_DEBUG_EXIT && recorder_finish(r, reason, &err);
+    bool ok = reason == STOP_DEBUG_EXIT && recorder_finish(r, reason, &err);
     recorder_free(r);
     machine_free(m);
     return ok ? 0 : -1;
@@ -136,8 +135,7 @@ static bool is_rest(const struct travelplace *before,
         code++;
     return (*code == 0xf3 || *code == 0xf2) && before->rip == p->rip &&
            before->place.tick + 1 == p->place.tick &&
-           (uint16_t)before->regs[REG_RCX] ==
-               (uint16_t)(p->regs[REG_RCX] + 1);
+           (uint16_t)before->regs[REG_RCX] == (uint16_t)(p->regs[REG_RCX] + 1);
 }
 
 static void note_place(struct travelsession *s)

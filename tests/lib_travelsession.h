@@ -17,8 +17,9 @@ struct travelplace {
     uint64_t rip; /* linear */
     uint64_t regs[17], cr3;
     uint8_t code[8]; /* at rip */
-    bool is_rest;  /* of a repeated instruction, between two iterations */
-    bool is_begun; /* the instruction: not a rest, and no interrupt comes first */
+    bool is_rest;    /* of a repeated instruction, between two iterations */
+    bool is_begun; /* the instruction: not a rest, and no interrupt comes first
+                    */
 };
 
 struct travelsession {

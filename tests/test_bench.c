@@ -182,6 +182,27 @@ static void missing_result_is_an_error(void **state)
     lab_assert_text(lab, "MISSING: run-auto, round 1: w");
 }
 
+/* An engine's name is no section, and a missing section is no zero. */
+static void jit_line_reads_the_statistics(void **state)
+{
+    struct lab *lab = *state;
+    lab_write("stats", "%s",
+              "{\"jit\":{\"totals\":{\"tier1\": {\"blocks_compiled\": 27,\n"
+              "\"compile_ms\": 0.25},\"cache\":{\"lookup_hit\":5,"
+              "\"lookup_miss\":2,\"used_bytes\":4096}},\n"
+              "\"rolling\":{\"deopt\":{\"count\":9}}},\n"
+              "\"cpu\":{\"engine\":\"tier1\",\"tiers\":{\"interp\":"
+              "{\"share\":0.1},\"tier1\":{\"share\":0.9}}},\"mmu\":"
+              "{\"translate_slow_calls\":3,\"guest_mem_ops\":40},"
+              "\"memory\":{}}\n");
+    lab_run(lab, "awk -f '%s/bench/jit_line.awk' stats", root);
+    lab_assert_status(lab, 0);
+    lab_assert_text(lab, "tier 1: 27 blocks, 0.2 ms, 90.0 %; "
+                         "tier 2: - blocks, - ms, - %; lookups 5, missed 2; "
+                         "cache 4 KB; deopts -, guards failed -; "
+                         "slow translations 3 of 40; MMIO exits -");
+}
+
 static void goals_are_judged_by_the_worst(void **state)
 {
     struct lab *lab = *state;
@@ -209,6 +230,7 @@ int main(void)
         cmocka_unit_test(bad_history_is_refused),
         cmocka_unit_test(statistics_are_right),
         cmocka_unit_test(missing_result_is_an_error),
+        cmocka_unit_test(jit_line_reads_the_statistics),
         cmocka_unit_test(goals_are_judged_by_the_worst),
     };
     if (!getcwd(root, sizeof root))

@@ -117,7 +117,7 @@ static bool look(struct machine *m)
     (void)windows_bugcheck(&w, &b);
     windows_modules_each(&w, count_module, &modules);
     (void)windows_symbol(&w, w.image.base + 0x2010, text, sizeof text);
-    unsigned count = backtrace_take(m, frames);
+    unsigned count = backtrace_take(NULL, m, frames);
     assert_in_range(count, 1, BACKTRACE_MAX);
     return true;
 }

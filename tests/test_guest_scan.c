@@ -83,8 +83,8 @@ static void system_calls_and_what_they_give_back(void **state)
     unsigned count = scan(s, &q), n = 0, answered = 0;
     for (unsigned i = 0; i + 1 < s->count; i++) {
         const struct travelplace *p = &s->places[i];
-        bool is_fast = p->code[0] == 0x0f &&
-                       (p->code[1] == 0x05 || p->code[1] == 0x34);
+        bool is_fast =
+            p->code[0] == 0x0f && (p->code[1] == 0x05 || p->code[1] == 0x34);
         if (!retired(p) || !is_fast)
             continue;
         assert_true(n < count);

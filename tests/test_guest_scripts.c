@@ -360,6 +360,22 @@ static void jit_report_adds_up(void **state)
     o = result(lab);
     assert_int_equal(number(json_object_get(o, "tier_insns"), "1"), 0);
     json_decref(o);
+    /* Every block and trace is listed with its tier. */
+    lab_run(lab, "$R query perf_before --engine tier2 --json "
+                 "$SCRIPTS/jit-report.lua --samples 50");
+    o = result(lab);
+    json_int_t tier2 = number(json_object_get(o, "jit"),
+                              "tier2_blocks_compiled");
+    json_int_t listed = 0;
+    for (size_t i = 0; i < json_array_size(json_object_get(o, "blocks")); i++)
+        listed += number(json_array_get(json_object_get(o, "blocks"), i),
+                         "tier") == 2;
+    assert_int_equal(listed, tier2);
+    assert_int_equal(number(json_object_get(o, "tier_insns"), "0") +
+                         number(json_object_get(o, "tier_insns"), "1") +
+                         number(json_object_get(o, "tier_insns"), "2"),
+                     number(o, "insns"));
+    json_decref(o);
     lab_run(lab, "$R query perf_before $SCRIPTS/jit-report.lua --against "
                  "perf_after --samples 50");
     lab_assert_text(lab, "insns");

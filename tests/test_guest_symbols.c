@@ -1,6 +1,7 @@
 /* What is read of a Linux guest from outside is what the guest prints of
  * itself: symbols, processes, modules, the current process, system calls. */
 #include "analysis/linux_internal.h"
+#include "analysis/guest_print.h"
 #include "analysis/lua_api.h"
 #include "analysis/profile.h"
 #include "analysis/unwind.h"
@@ -294,6 +295,88 @@ static void callers_are_found(struct opened *o, struct seen *s)
     assert_true(s->word == 8 ? found == looks : 2 * found > looks);
 }
 
+/* Memory in which some pages are not what they were, by a seed. */
+struct hostile {
+    struct guest_memory m;
+    uint32_t seed;
+    unsigned next;
+    uint8_t pages[64][4096];
+};
+
+/* A guest_memory.page. */
+static const uint8_t *hostile_page(void *context, uint64_t paddr, bool touched)
+{
+    struct hostile *h = context;
+    const uint8_t *page = h->m.page(h->m.context, paddr, touched);
+    uint32_t random = ((uint32_t)(paddr >> 12) ^ h->seed) * 2654435761u;
+    if (!page || random >> 28 != 0)
+        return page;
+    uint8_t *copy = h->pages[h->next++ % 64];
+    memcpy(copy, page, 4096);
+    for (unsigned i = 0; i < 8; i++) { /* words from elsewhere in it */
+        random = random * 1664525 + 1013904223;
+        memcpy(copy + (random >> 8 & 0xff8), page + (random >> 20 & 0xff8), 8);
+    }
+    return copy;
+}
+
+/* Callbacks of one type each; walks that go on too long are cut there too. */
+struct walk {
+    struct guest *guest;
+    unsigned seen;
+};
+
+static bool see_thread(void *context, const struct guest_thread *t)
+{
+    struct walk *w = context;
+    assert_true(strnlen(t->name, sizeof t->name) < sizeof t->name);
+    return ++w->seen < 2 * GUEST_LIST_MAX;
+}
+
+static bool see_process(void *context, const struct guest_process *p)
+{
+    struct walk *w = context;
+    assert_true(strnlen(p->name, sizeof p->name) < sizeof p->name);
+    guest_threads(w->guest, p, see_thread, w);
+    return ++w->seen < 2 * GUEST_LIST_MAX;
+}
+
+static bool see_module(void *context, const struct guest_module *m)
+{
+    struct walk *w = context;
+    assert_true(strnlen(m->name, sizeof m->name) < sizeof m->name);
+    return ++w->seen < 2 * GUEST_LIST_MAX;
+}
+
+static void hostile_memory_ends_every_walk(struct opened *o)
+{
+    enum { ROUNDS = 24 };
+    struct hostile *h = calloc(1, sizeof *h);
+    struct unwind_frame frames[UNWIND_MAX];
+    struct guest_process p;
+    struct guest_thread t;
+    char name[64];
+    opened_goto(o, opened_end(o));
+    guest_memory_of(&h->m, o->machine);
+    struct guest_memory bad = h->m;
+    bad.page = hostile_page;
+    bad.context = h;
+    struct walk w = {.guest = guest_new()};
+    for (h->seed = 1; h->seed <= ROUNDS; h->seed++) {
+        if (h->seed % 4 == 1) /* from what was found in good memory, or not */
+            (void)guest_look(w.guest, &h->m);
+        (void)guest_look(w.guest, &bad);
+        w.seen = 0;
+        guest_processes(w.guest, see_process, &w);
+        guest_modules(w.guest, see_module, &w);
+        (void)guest_current(w.guest, &p, &t);
+        (void)guest_syscall_name(w.guest, 3, name, sizeof name);
+        assert_true(unwind(w.guest, &bad, frames, UNWIND_MAX) <= UNWIND_MAX);
+    }
+    guest_free(w.guest);
+    free(h);
+}
+
 static void syscalls_have_names(struct guest *g, unsigned word)
 {
     static const struct {
@@ -344,6 +427,33 @@ static void derived_layout_is_the_described_one(struct opened *o)
     assert_int_equal(d.module_size, b.module_size);
     assert_int_equal(d.module_kallsyms, b.module_kallsyms);
     guest_linux.drop(l);
+}
+
+/* A debugger's questions, at the end. */
+static void questions_are_answered(struct opened *o, struct seen *s)
+{
+    struct writer w;
+    struct symbol symbol;
+    char want[80];
+    look(o, s->guest, opened_end(o));
+    writer_init(&w);
+    guest_print(s->guest, o->machine, "ps", "", &w);
+    guest_print(s->guest, o->machine, "lsmod", "", &w);
+    guest_print(s->guest, o->machine, "symbol", " vfs_read", &w);
+    guest_print(s->guest, o->machine, "symbol", " nobody", &w);
+    guest_print(s->guest, o->machine, "bt", "", &w);
+    writer_u8(&w, 0);
+    const char *text = (const char *)w.data;
+    (void)snprintf(want, sizeof want, " %6llu ",
+                   number_behind(s->serial, "shell is "));
+    assert_non_null(strstr(text, want));
+    assert_non_null(strstr(text, "  psmouse\n"));
+    assert_true(symbols_find(guest_symbols(s->guest), "vfs_read", &symbol));
+    (void)snprintf(want, sizeof want, "%016llx  kernel!vfs_read\n",
+                   (unsigned long long)symbol.address);
+    assert_non_null(strstr(text, want));
+    assert_non_null(strstr(text, "symbol: 'nobody' is not known"));
+    writer_fini(&w);
 }
 
 /* A lua_host.stop. */
@@ -433,6 +543,8 @@ static void compare(struct lab *lab, const char *arch, unsigned word)
     spinning_is_current(&o, &s);
     profile_shows_it(&o, &s);
     callers_are_found(&o, &s);
+    hostile_memory_ends_every_walk(&o);
+    questions_are_answered(&o, &s);
     scripts_see_it(&o, &s);
     opened_close(&o);
     guest_free(s.guest);

@@ -306,14 +306,16 @@ static void scripts_get_no_way_out(void **state)
 
 static void runaway_scripts_stop(void **state)
 {
+    static const char endless_index[] =
+        "setmetatable(_G, {__index = function(t, k) return t[k .. 'x'] end}) "
+        "while true do pcall(function() return nothing end) end";
     static const char *const scripts[] = {
+        endless_index,
         "while true do end",
         "while true do pcall(function() while true do end end) end",
         "local function f() return pcall(f) or f() end f()",
         "coroutine.wrap(function() while true do pcall(error) end end)()",
         "for i = 1, 1e9 do session:at(i % session.length).regs.rax = nil end",
-        "setmetatable(_G, {__index = function(t, k) return t[k .. 'x'] end})"
-        " while true do pcall(function() return nothing end) end",
         "local t = {} t[1] = t while true do show(t) end"};
     for (unsigned i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
         struct lab lab;

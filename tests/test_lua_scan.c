@@ -89,48 +89,56 @@ static void searches_find_what_the_guest_does(void **state)
     struct lab lab;
     open_lab(&lab, s);
     ok(&lab, "%s", prelude);
-    ok(&lab, "a = all(session:execs{addr=%d}) assert(#a == %d) "
-             "for _, h in ipairs(a) do assert(h.rip == %d) "
-             "assert(session:at(h.tick, h.deliveries).regs.pc == h.rip) end "
-             "reversed(a, all(session:execs{addr=%d, backwards=true}))",
+    ok(&lab,
+       "a = all(session:execs{addr=%d}) assert(#a == %d) "
+       "for _, h in ipairs(a) do assert(h.rip == %d) "
+       "assert(session:at(h.tick, h.deliveries).regs.pc == h.rip) end "
+       "reversed(a, all(session:execs{addr=%d, backwards=true}))",
        TRAVELGUEST_WORK, TRAVELGUEST_ROUNDS, TRAVELGUEST_WORK,
        TRAVELGUEST_WORK);
-    ok(&lab, "b = all(session:execs{range={%d, %d}, from=a[2].tick, "
-             "to=a[3].tick}) assert(#b > 3)",
+    ok(&lab,
+       "b = all(session:execs{range={%d, %d}, from=a[2].tick, "
+       "to=a[3].tick}) assert(#b > 3)",
        TRAVELGUEST_WORK, TRAVELGUEST_UD2);
-    ok(&lab, "w = all(session:writes{addr=%d, len=2}) assert(#w == %d) "
-             "for i, h in ipairs(w) do assert(h.value == i) "
-             "assert(h.old == i - 1) assert(h.rip == %d) end "
-             "assert(#all(session:writes{addr=%d, value=5}) == 1)",
+    ok(&lab,
+       "w = all(session:writes{addr=%d, len=2}) assert(#w == %d) "
+       "for i, h in ipairs(w) do assert(h.value == i) "
+       "assert(h.old == i - 1) assert(h.rip == %d) end "
+       "assert(#all(session:writes{addr=%d, value=5}) == 1)",
        TRAVELGUEST_COPY, TRAVELGUEST_ROUNDS, TRAVELGUEST_STORE,
        TRAVELGUEST_COPY);
-    ok(&lab, "h = all(session:history(%d, 2, {at='end'})) assert(#h == #w) "
-             "for i = 1, #h do assert(h[i].tick == w[i].tick) "
-             "assert(h[i].phys == %d) assert(h[i].dma == false) end "
-             "assert(#all(session:stores{addr=%d}) == #w)",
+    ok(&lab,
+       "h = all(session:history(%d, 2, {at='end'})) assert(#h == #w) "
+       "for i = 1, #h do assert(h[i].tick == w[i].tick) "
+       "assert(h[i].phys == %d) assert(h[i].dma == false) end "
+       "assert(#all(session:stores{addr=%d}) == #w)",
        TRAVELGUEST_COPY, TRAVELGUEST_COPY, TRAVELGUEST_COPY);
     ok(&lab, "assert(#all(session:reads{addr=%d, len=2}) >= %d)",
        TRAVELGUEST_COUNT, TRAVELGUEST_ROUNDS);
-    ok(&lab, "assert(#all(session:interrupts{vector=8}) == %d) "
-             "assert(#all(session:interrupts{vector=9}) == 0) "
-             "assert(#all(session:exceptions{}) == %d) "
-             "assert(#all(session:exceptions{limit=4}) == 4)",
+    ok(&lab,
+       "assert(#all(session:interrupts{vector=8}) == %d) "
+       "assert(#all(session:interrupts{vector=9}) == 0) "
+       "assert(#all(session:exceptions{}) == %d) "
+       "assert(#all(session:exceptions{limit=4}) == 4)",
        TRAVELGUEST_TIMERS, TRAVELGUEST_ROUNDS);
-    ok(&lab, "p = all(session:io{port=0xf4, write=true}) assert(#p == 1) "
-             "assert(p[1].value == %d) assert(p[1].rip == %d) "
-             "assert(#all(session:io{port=0xf4, write=false}) == 0) "
-             "assert(#all(session:mmio{}) == 0) "
-             "assert(#all(session:cr3_switches{}) == 0) "
-             "assert(#all(session:syscalls{}) == 0)",
+    ok(&lab,
+       "p = all(session:io{port=0xf4, write=true}) assert(#p == 1) "
+       "assert(p[1].value == %d) assert(p[1].rip == %d) "
+       "assert(#all(session:io{port=0xf4, write=false}) == 0) "
+       "assert(#all(session:mmio{}) == 0) "
+       "assert(#all(session:cr3_switches{}) == 0) "
+       "assert(#all(session:syscalls{}) == 0)",
        TRAVELGUEST_EXIT, TRAVELGUEST_OUT);
-    ok(&lab, "c = all(session:calls{addr=%d}) assert(#c == %d) "
-             "for i, k in ipairs(c) do assert(k.back == %d) "
-             "assert(k.returned > k.tick) assert(#k.args == 6) end",
+    ok(&lab,
+       "c = all(session:calls{addr=%d}) assert(#c == %d) "
+       "for i, k in ipairs(c) do assert(k.back == %d) "
+       "assert(k.returned > k.tick) assert(#k.args == 6) end",
        TRAVELGUEST_WORK, TRAVELGUEST_ROUNDS, TRAVELGUEST_HLT);
-    ok(&lab, "o = session:origin(%d, 'end', {len=2}) assert(#o == 3) "
-             "assert(o[1].rip == %d) assert(o[1].value == %d) "
-             "assert(o[2].reg == 'rax') assert(o[3].kind == 'computed') "
-             "assert(o[3].rip == %d)",
+    ok(&lab,
+       "o = session:origin(%d, 'end', {len=2}) assert(#o == 3) "
+       "assert(o[1].rip == %d) assert(o[1].value == %d) "
+       "assert(o[2].reg == 'rax') assert(o[3].kind == 'computed') "
+       "assert(o[3].rip == %d)",
        TRAVELGUEST_COPY, TRAVELGUEST_STORE, TRAVELGUEST_ROUNDS,
        TRAVELGUEST_WORK);
     close_lab(&lab);
@@ -171,29 +179,35 @@ static void stored_traces_are_the_searches(void **state)
              "function same(a, b, keys) assert(#a == #b and #a > 0) "
              "for i = 1, #a do for _, k in ipairs(keys) do "
              "assert(a[i][k] == b[i][k], k) end end end");
-    ok(&lab, "same(all(t:insns{rip=%d}), all(session:execs{addr=%d}), "
-             "{'tick', 'rip', 'cr3', 'cpl'})",
+    ok(&lab,
+       "same(all(t:insns{rip=%d}), all(session:execs{addr=%d}), "
+       "{'tick', 'rip', 'cr3', 'cpl'})",
        TRAVELGUEST_STORE, TRAVELGUEST_STORE);
-    ok(&lab, "same(all(t:accesses{addr=%d, len=8, write=true}), "
-             "all(session:writes{addr=%d, len=8}), "
-             "{'tick', 'rip', 'addr', 'value', 'size'})",
+    ok(&lab,
+       "same(all(t:accesses{addr=%d, len=8, write=true}), "
+       "all(session:writes{addr=%d, len=8}), "
+       "{'tick', 'rip', 'addr', 'value', 'size'})",
        TRAVELGUEST_TARGET, TRAVELGUEST_TARGET);
-    ok(&lab, "same(all(t:devices{port=0x20}), all(session:io{port=0x20}), "
-             "{'tick', 'rip', 'port', 'value', 'write'}) "
-             "same(all(t:events{kind='exception'}), all(session:exceptions{}), "
-             "{'tick', 'rip', 'vector'}) "
-             "assert(#all(t:events{kind='interrupt'}) == %d)",
+    ok(&lab,
+       "same(all(t:devices{port=0x20}), all(session:io{port=0x20}), "
+       "{'tick', 'rip', 'port', 'value', 'write'}) "
+       "same(all(t:events{kind='exception'}), all(session:exceptions{}), "
+       "{'tick', 'rip', 'vector'}) "
+       "assert(#all(t:events{kind='interrupt'}) == %d)",
        TRAVELGUEST_TIMERS);
-    ok(&lab, "for r in t:insns{rip=%d, regs=true, backwards=true, limit=3} do "
-             "v = session:at(r.tick) assert(v.regs.rax == r.regs.rax) "
-             "assert(v.regs.rsp == r.regs.rsp) "
-             "assert(r.code == v.mem:read(r.rip, r.length)) end",
+    ok(&lab,
+       "for r in t:insns{rip=%d, regs=true, backwards=true, limit=3} do "
+       "v = session:at(r.tick) assert(v.regs.rax == r.regs.rax) "
+       "assert(v.regs.rsp == r.regs.rsp) "
+       "assert(r.code == v.mem:read(r.rip, r.length)) end",
        TRAVELGUEST_STORE);
-    ok(&lab, "n = 0 for b in t:branches{rip=%d} do n = n + 1 "
-             "assert(b.target == %d) end assert(n == %d)",
+    ok(&lab,
+       "n = 0 for b in t:branches{rip=%d} do n = n + 1 "
+       "assert(b.target == %d) end assert(n == %d)",
        TRAVELGUEST_STORE + 4, TRAVELGUEST_HLT, TRAVELGUEST_ROUNDS);
-    ok(&lab, "t:export('csv', '%s/x.csv') t:export('perf', '%s/x.perf', "
-             "{period=10})",
+    ok(&lab,
+       "t:export('csv', '%s/x.csv') t:export('perf', '%s/x.perf', "
+       "{period=10})",
        s->dir, s->dir);
     fails(&lab, "t:export('xml', '/tmp/x')", "expected csv");
     fails(&lab, "t:events{kind='x'}", "kind: expected");

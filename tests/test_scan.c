@@ -161,8 +161,7 @@ static void accesses_are_those_of_a_trace(void **state)
     travelsession_close(s);
     travelsession_open(s, false, true);
     struct trace *t;
-    assert_true(
-        trace_open(replayer_session(s->replayer), "t", &t, &err));
+    assert_true(trace_open(replayer_session(s->replayer), "t", &t, &err));
     for (unsigned r = 0; r < 2 * sizeof rows / sizeof rows[0]; r++) {
         struct scan_query q = scan_query_all(r & 1 ? SCAN_WRITE : SCAN_READ);
         struct trace_query tq = trace_query_all(TRACE_ACCESSES);
@@ -335,8 +334,8 @@ static void values_are_followed_through_copies(void **state)
             assert_true(++k < s->count);
         assert_int_equal(s->places[k].rip, steps[i].rip);
         if (i)
-            assert_true(machine_place_compare(steps[i].place,
-                                              steps[i - 1].place) < 0);
+            assert_true(
+                machine_place_compare(steps[i].place, steps[i - 1].place) < 0);
     }
     assert_int_equal(origin(s, TRAVELGUEST_TARGET + 2, 1, tick, steps), 2);
     assert_int_equal(steps[0].kind, ORIGIN_COPIED);
@@ -355,11 +354,10 @@ static void values_are_followed_through_copies(void **state)
     assert_true(n >= 2);
     assert_int_equal(steps[0].rip, TRAVELGUEST_TIMER);
     assert_string_equal(steps[1].name, "rax");
-    assert_int_equal(steps[0].value,
-                     (uint16_t)s->places[pushed].regs[REG_RAX]);
-    assert_int_equal(origin_find(s->travel, 0xfff, 4, tick, steps, 20, &count,
-                                 &err),
-                     TRAVEL_FAILED);
+    assert_int_equal(steps[0].value, (uint16_t)s->places[pushed].regs[REG_RAX]);
+    assert_int_equal(
+        origin_find(s->travel, 0xfff, 4, tick, steps, 20, &count, &err),
+        TRAVEL_FAILED);
     assert_non_null(strstr(err.text, "in one page"));
 }
 

@@ -92,7 +92,8 @@ static void every_row_is_a_step(void **state)
     trace_close(t);
 }
 
-/* ---- memory against memory -------------------------------------------------- */
+/* ---- memory against memory --------------------------------------------------
+ */
 
 struct bytes_check {
     struct trace_cursor *cursor;
@@ -121,14 +122,12 @@ static void check_step(struct travelsession *s, void *context)
     for (; s->count && k->has_row; k->has_row = next(k->cursor, &k->row)) {
         const struct trace_row *r = &k->row;
         /* A delivery's accesses are at its tick, which is this one. */
-        if (r->flags & TRACE_DELIVERY ? r->tick > here.tick ||
-                                            (r->tick == here.tick &&
-                                             here.deliveries == 0)
-                                      : r->tick >= here.tick &&
-                                            !(here.deliveries &&
-                                              r->tick == here.tick &&
-                                              r->rip ==
-                                                  s->places[s->count - 1].rip))
+        if (r->flags & TRACE_DELIVERY
+                ? r->tick > here.tick ||
+                      (r->tick == here.tick && here.deliveries == 0)
+                : r->tick >= here.tick &&
+                      !(here.deliveries && r->tick == here.tick &&
+                        r->rip == s->places[s->count - 1].rip))
             break;
         if (r->address >= RAM_BYTES)
             continue;
@@ -167,13 +166,14 @@ static void accesses_explain_every_byte(void **state)
     trace_close(t);
 }
 
-/* ---- devices, events, branches ---------------------------------------------- */
+/* ---- devices, events, branches ----------------------------------------------
+ */
 
 static void ports_and_events_are_the_guests(void **state)
 {
     struct travelsession *s = *state;
-    struct trace_head head = make(s, "dev", TRACE_IO | TRACE_EVENTS, 0,
-                                  UINT64_MAX, 0);
+    struct trace_head head =
+        make(s, "dev", TRACE_IO | TRACE_EVENTS, 0, UINT64_MAX, 0);
     assert_int_equal(head.rows, 0);
     travelsession_open(s, false, false);
     struct trace *t = open_trace(s, NULL);
@@ -232,8 +232,8 @@ static void branches_are_where_steps_leave_the_line(void **state)
         assert_true(next(insns, &row));
         bool leaves = after->place.deliveries == 0 && !after->is_rest &&
                       after->rip != p->rip + row.length;
-        if (!leaves && !(has_branch && branch.tick == row.tick &&
-                         branch.rip == row.rip))
+        if (!leaves &&
+            !(has_branch && branch.tick == row.tick && branch.rip == row.rip))
             continue;
         assert_true(has_branch);
         assert_int_equal(branch.tick, row.tick);
@@ -249,7 +249,8 @@ static void branches_are_where_steps_leave_the_line(void **state)
     trace_close(t);
 }
 
-/* ---- queries ---------------------------------------------------------------- */
+/* ---- queries ----------------------------------------------------------------
+ */
 
 static unsigned gather(struct trace *t, const struct trace_query *q,
                        struct trace_row *rows, unsigned most, uint32_t *opened)
@@ -306,7 +307,8 @@ static void filters_open_few_chunks_and_work_backwards(void **state)
     trace_close(t);
 }
 
-/* ---- in the session --------------------------------------------------------- */
+/* ---- in the session ---------------------------------------------------------
+ */
 
 static uint64_t records(struct travelsession *s)
 {
@@ -334,8 +336,7 @@ static void traces_are_kept_deleted_and_checked(void **state)
     assert_true(report.sealed);
     travelsession_open(s, true, false);
     const struct trace_wish again = {"two", TRACE_FLOW, 0, 50, 0};
-    assert_false(
-        trace_make(s->replayer, s->machine, &again, &two, &err));
+    assert_false(trace_make(s->replayer, s->machine, &again, &two, &err));
     assert_non_null(strstr(err.text, "a trace named two exists"));
     assert_true(trace_check(replayer_session(s->replayer), &traces, &err));
     assert_int_equal(traces.traces, 2);
@@ -344,8 +345,7 @@ static void traces_are_kept_deleted_and_checked(void **state)
     travelsession_close(s);
     travelsession_open(s, false, false);
     struct trace *t;
-    assert_false(
-        trace_open(replayer_session(s->replayer), "one", &t, &err));
+    assert_false(trace_open(replayer_session(s->replayer), "one", &t, &err));
     assert_non_null(strstr(err.text, "there is no trace named one"));
     trace_close(open_trace(s, "two"));
     travelsession_close(s);

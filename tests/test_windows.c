@@ -1,6 +1,7 @@
 /* Windows 7 in images of memory that are made here, of both service packs, 32
  * and 64 bits, is read as it was made. Damaged ones end every walk. */
 #include "analysis/guest.h"
+#include "analysis/pdb.h"
 #include "lib_fuzz_pe.h"
 #include "lib_fuzz_windows.h"
 
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -164,6 +166,115 @@ static void debugger_block_without_exports(void **state)
     }
 }
 
+/* Structures that no Windows has, for a PDB that clang and lld make of them. */
+#define STRUCTURES                                                            \
+    struct _LIST_ENTRY {                                                      \
+        void *Flink, *Blink;                                                  \
+    };                                                                        \
+    struct _KPROCESS {                                                        \
+        char a[0x40];                                                         \
+        void *DirectoryTableBase;                                             \
+    };                                                                        \
+    struct _EPROCESS {                                                        \
+        struct _KPROCESS Pcb;                                                 \
+        char b[0x100];                                                        \
+        void *InheritedFromUniqueProcessId, *UniqueProcessId, *Peb;           \
+        struct _LIST_ENTRY ThreadListHead, ActiveProcessLinks;                \
+        unsigned char ImageFileName[15];                                      \
+    };                                                                        \
+    struct _KAPC_STATE {                                                      \
+        char c[0x30];                                                         \
+        struct _KPROCESS *Process;                                            \
+    };                                                                        \
+    struct _KTHREAD {                                                         \
+        char d[0x90];                                                         \
+        struct _KAPC_STATE ApcState;                                          \
+    };                                                                        \
+    struct _ETHREAD {                                                         \
+        struct _KTHREAD Tcb;                                                  \
+        char e[0x300];                                                        \
+        struct _LIST_ENTRY ThreadListEntry;                                   \
+        struct {                                                              \
+            void *UniqueProcess, *UniqueThread;                               \
+        } Cid;                                                                \
+    };
+STRUCTURES
+#define TEXT_(...) #__VA_ARGS__
+#define TEXT(...)  TEXT_(__VA_ARGS__)
+
+static void make_pdb(const char *dir)
+{
+    char command[600], path[100];
+    (void)snprintf(path, sizeof path, "%s/k.c", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    (void)fputs(TEXT(STRUCTURES) "\nstruct _EPROCESS process; struct _ETHREAD "
+                                 "thread;\nint start(void) { return "
+                                 "sizeof process + sizeof thread; }\n",
+                f);
+    (void)fclose(f);
+    (void)snprintf(command, sizeof command,
+                   "cd %s && clang --target=x86_64-pc-windows-msvc -g "
+                   "-gcodeview -c k.c -o k.obj && lld-link /debug "
+                   "/nodefaultlib /dll /noentry /export:start /pdb:k.pdb "
+                   "/out:k.dll k.obj >log.txt 2>&1 || { cat log.txt; exit 1; }",
+                   dir);
+    assert_int_equal(system(command), 0);
+}
+
+/* Every image in memory names this PDB. */
+static void name_pdb(struct winimage *w, const char *path)
+{
+    struct error err;
+    struct pdb_identity id;
+    struct pdb *p = pdb_open_file(path, &err);
+    assert_non_null(p);
+    assert_true(pdb_identity(p, &id));
+    pdb_close(p);
+    for (uint8_t *at = w->ram;
+         (at = memmem(at, (size_t)(w->ram + WINIMAGE_BYTES - at), "RSDS", 4));
+         at += 4)
+        memcpy(at + 4, id.guid, sizeof id.guid);
+}
+
+static void a_pdb_overrides_the_layouts(void **state)
+{
+    const struct winimage_version other = {
+        true, true, 0x18, 0x20, 0x180, 0x188, 0x198,
+        offsetof(struct _KTHREAD, ApcState) +
+            offsetof(struct _KAPC_STATE, Process),
+        offsetof(struct _KPROCESS, DirectoryTableBase),
+        offsetof(struct _EPROCESS, UniqueProcessId),
+        offsetof(struct _EPROCESS, ActiveProcessLinks),
+        offsetof(struct _EPROCESS, InheritedFromUniqueProcessId),
+        offsetof(struct _EPROCESS, ImageFileName),
+        offsetof(struct _EPROCESS, ThreadListHead),
+        offsetof(struct _EPROCESS, Peb), offsetof(struct _ETHREAD, Cid),
+        offsetof(struct _ETHREAD, ThreadListEntry)};
+    struct winimage *w = *state;
+    struct error err;
+    struct symbol symbol;
+    char dir[] = "/tmp/relive-win-XXXXXX", path[80], command[80];
+    assert_non_null(mkdtemp(dir));
+    make_pdb(dir);
+    (void)snprintf(path, sizeof path, "%s/k.pdb", dir);
+    winimage_make(w, &other);
+    struct guest *g = guest_new();
+    assert_int_equal(guest_look(g, &w->g), GUEST_UNKNOWN);
+    assert_true(guest_set_pdb(g, path, &err));
+    assert_int_equal(guest_look(g, &w->g), GUEST_UNKNOWN); /* another's */
+    name_pdb(w, path);
+    assert_int_equal(guest_look(g, &w->g), GUEST_WINDOWS);
+    check_processes(w, g);
+    assert_true(symbols_find(guest_symbols(g), "nt!start", &symbol));
+    assert_false(symbols_find(guest_symbols(g), "nt!KeBugCheckEx", &symbol));
+    assert_false(guest_set_pdb(g, "/nowhere.pdb", &err));
+    assert_non_null(strstr(err.text, "/nowhere.pdb"));
+    guest_free(g);
+    (void)snprintf(command, sizeof command, "rm -rf %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
 static void look_at_all(struct winimage *w)
 {
     struct guest_process p;
@@ -216,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_version),
         cmocka_unit_test(debugger_block_without_exports),
+        cmocka_unit_test(a_pdb_overrides_the_layouts),
         cmocka_unit_test(damage_ends_every_walk),
     };
     return cmocka_run_group_tests(tests, make, drop);

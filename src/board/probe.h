@@ -76,7 +76,7 @@ void machine_probe_mode(struct machine *m, enum probe_mode mode,
                         bool skip_here);
 const struct probe_tally *machine_probe_tally(const struct machine *m);
 
-/* ---- observing ---------------------------------------------------------------
+/* ---- observing --------------------------------------------------------------
  */
 
 struct cpu_note;   /* cpu/probe.h */

@@ -30,11 +30,13 @@ static int run(const struct cli_options *o)
     if (r.warning[0])
         cli_warn(r.warning);
     (void)printf("%s: good: %llu events, %llu digests, %llu snapshots, %llu "
-                 "pages (%llu bytes unpacked), %llu output records, %llu traces\n",
+                 "pages (%llu bytes unpacked), %llu output records, "
+                 "%llu traces\n",
                  o->session, (unsigned long long)r.events,
                  (unsigned long long)r.digests, (unsigned long long)r.snapshots,
                  (unsigned long long)r.pages, (unsigned long long)r.page_bytes,
-                 (unsigned long long)r.outputs, (unsigned long long)traces.traces);
+                 (unsigned long long)r.outputs,
+                 (unsigned long long)traces.traces);
     return STATUS_OK;
 }
 

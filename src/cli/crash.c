@@ -54,7 +54,7 @@ static void put_backtrace(struct machine *m, const struct names *names,
                           struct writer *w)
 {
     struct frame frames[BACKTRACE_MAX];
-    unsigned count = backtrace_take(m, frames);
+    unsigned count = backtrace_take(names, m, frames);
     bool has_names = false; /* then all that matters has one */
     for (unsigned i = 0; i < count; i++) {
         char name[300] = "";
@@ -139,7 +139,7 @@ static json_t *backtrace(struct machine *m)
 {
     struct frame frames[BACKTRACE_MAX];
     struct names *names = names_new(m);
-    unsigned count = backtrace_take(m, frames);
+    unsigned count = backtrace_take(names, m, frames);
     bool has_names = false; /* then all that matters has one */
     json_t *list = json_array();
     for (unsigned i = 0; i < count; i++) {

@@ -1,5 +1,6 @@
 /* relive debug: a session under gdb, forwards and backwards. */
 #include "analysis/crash.h"
+#include "analysis/guest_print.h"
 #include "cli/commands.h"
 #include "cli/replay.h"
 #include "host/listener.h"
@@ -68,6 +69,7 @@ struct debug {
     struct replay replay;
     struct travel *travel;
     struct gdb_server *server;
+    struct guest *guest; /* made when first asked about */
     struct listener listener;
     bool is_listening;
     pid_t gdb;    /* 0: none was started */
@@ -108,6 +110,16 @@ static bool find_crash(void *context, struct machine_place *place,
     return true;
 }
 
+static void ask_guest(void *context, struct machine *m, const char *question,
+                      const char *argument, struct writer *out)
+{
+    struct debug *d = context;
+    if (!d->guest)
+        d->guest = guest_new();
+    if (d->guest)
+        guest_print(d->guest, m, question, argument, out);
+}
+
 static void announce(void *context, const char *line)
 {
     (void)context;
@@ -133,6 +145,7 @@ static bool begin(struct debug *d, const struct cli_options *o,
                             .send = send_bytes,
                             .screenshot = screenshot,
                             .find_crash = find_crash,
+                            .ask_guest = ask_guest,
                             .announce = announce};
     bool ok;
     if (!replay_open(&d->replay, o, err))
@@ -254,6 +267,7 @@ static void end(struct debug *d)
     if (d->dir[0])
         (void)rmdir(d->dir);
     gdb_server_free(d->server);
+    guest_free(d->guest);
     travel_free(d->travel);
     replay_close(&d->replay);
 }

@@ -1,4 +1,5 @@
-/* relive traces: the stored traces of a session; deleting and exporting them. */
+/* relive traces: the stored traces of a session; deleting and exporting them.
+ */
 #include "analysis/trace_export.h"
 #include "analysis/trace_make.h"
 #include "analysis/trace_read.h"
@@ -68,9 +69,9 @@ static void print_one(const struct trace_head *h, bool json, bool is_first)
                  (unsigned long long)h->accesses,
                  (unsigned long long)h->devices, (unsigned long long)h->events,
                  h->chunks, (unsigned long long)h->bytes,
-                 json               ? h->is_finished ? "true" : "false"
+                 json             ? h->is_finished ? "true" : "false"
                  : h->is_finished ? ""
-                                    : "  unfinished");
+                                  : "  unfinished");
 }
 
 static bool list(struct session *s, bool json, struct error *err)

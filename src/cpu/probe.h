@@ -42,8 +42,8 @@ typedef void cpu_note_fn(void *context, const struct cpu_note *note);
 struct cpu_tracer {
     void *context; /* borrowed */
     /* The instructions of k from number `first` on, which is at `linear`, are
-     * about to be executed. is_rest: that one is a repeated one that was stopped
-     * between two iterations, and goes on. */
+     * about to be executed. is_rest: that one is a repeated one that was
+     * stopped between two iterations, and goes on. */
     void (*begin)(void *context, struct block_code *k, unsigned first,
                   uint64_t linear, bool is_rest);
     void (*insn)(void *context); /* before each; NULL: not wanted */
