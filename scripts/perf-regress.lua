@@ -134,10 +134,10 @@ end
 
 local function history()
     local all = read_json(o.history)
-    if type(all) ~= "table" or #all == 0 then
-        args.fail("%s: expected an array with entries", o.history)
+    if type(all) ~= "table" or #all == 0 and next(all) then
+        args.fail("%s: expected an array of entries", o.history)
     end
-    local host = o.host ~= "" and o.host or all[#all].host
+    local host = o.host ~= "" and o.host or all[1] and all[#all].host or "?"
     local names, series = series_of(all, host)
     out.changes = {}
     for _, name in ipairs(names) do

@@ -164,6 +164,7 @@ static void plan_tier2(struct jit_options *o, struct oracle_random *r)
     o->tier2_threshold =
         oracle_below(r, 4) == 0 ? 64 : 1 + oracle_below(r, 4);
     o->trace_max = traces[oracle_below(r, 4)];
+    o->trace_min = 1 + oracle_below(r, 16);
     o->inline_max = 1 + oracle_below(r, 60);
     o->unroll_max = 1 + oracle_below(r, 16);
 }
@@ -548,6 +549,7 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
     if (traces) {
         p->plan.jit.tier2 = JIT_TIER2_AT_ONCE;
         p->plan.jit.tier2_threshold = 2;
+        p->plan.jit.trace_min = 1;
         p->plan.tlb = 1;
         p->plan.budget = 2000;
     }

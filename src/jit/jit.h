@@ -54,6 +54,7 @@ struct jit_options {
     enum jit_tier2 tier2;
     uint32_t tier2_threshold; /* executions of a block of tier 1; 0: 1000 */
     uint32_t trace_max;       /* instructions of a trace; 0: 5000 */
+    uint32_t trace_min;       /* of one that is no loop; 0: 48 */
     uint32_t inline_max;      /* of a call that is inlined; 0: 50 */
     uint32_t unroll_max;      /* iterations of an unrolled loop; 0: 16 */
     /* Nanoseconds, called on the JIT thread as well; NULL: nothing is timed. */

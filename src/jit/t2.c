@@ -10,6 +10,7 @@ enum {
     JUDGED_FAILURES = 64,    /* fewer say nothing */
     TICKS_FOR_FAILURE = 200, /* that a trace must be good for */
     DEFAULT_THRESHOLD = 1000,
+    DEFAULT_LEAST = 48, /* below, entering costs more than the trace saves */
     DEFAULT_INLINE = 50,
     DEFAULT_UNROLL = 16
 };
@@ -333,6 +334,8 @@ static void set_defaults(struct jit_options *o)
         o->tier2_threshold = DEFAULT_THRESHOLD;
     if (!o->trace_max || o->trace_max > T2_INSNS_MAX)
         o->trace_max = T2_INSNS_MAX;
+    if (!o->trace_min)
+        o->trace_min = DEFAULT_LEAST;
     if (!o->inline_max)
         o->inline_max = DEFAULT_INLINE;
     if (!o->unroll_max)

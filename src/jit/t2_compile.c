@@ -7,8 +7,7 @@
 
 enum {
     SMALL_BODY = 64, /* instructions that a loop's body is unrolled to */
-    MOST_COPIES = 8,
-    LEAST = 48 /* instructions of a trace that is no loop */
+    MOST_COPIES = 8
 };
 
 bool t2_compiler_init(struct t2_compiler *c, const struct jit *j,
@@ -110,7 +109,7 @@ static bool build(struct t2_compiler *c, struct t2_request *q)
     unsigned n = q->block_count;
     while (n && q->first[n - 1] > c->ir.built)
         n--;
-    if (n < 3 || q->is_loop || c->ir.failed || q->first[n - 1] < LEAST)
+    if (n < 2 || q->is_loop || c->ir.failed || q->first[n - 1] < c->options->trace_min)
         return false;
     q->block_count = n - 1;
     q->insn_count = c->ir.insn_count = q->first[n - 1];

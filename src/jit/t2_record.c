@@ -10,7 +10,6 @@ enum {
     SAMPLES = 4,       /* after the first, of a head that ran often */
     SAMPLED_FROM = 64, /* executions */
     RETRY = 64, /* executions until a head that found no room tries again */
-    LEAST = 48  /* instructions of a trace that is no loop */
 };
 
 static uint64_t key_of(const struct cpu *c)
@@ -135,7 +134,7 @@ static void submit(struct t2 *t, struct t2_request *q)
         if (page_of(q->starts[n]) != page_of(q->trace->head))
             q->one_page = false;
     q->trace->one_page = q->one_page;
-    if (!q->is_loop && q->insn_count < LEAST) {
+    if (!q->is_loop && q->insn_count < t->j->options.trace_min) {
         q->is_compiled = false;
         t2_finish(t, q);
         return;
@@ -150,7 +149,7 @@ static void end_sample(struct t2 *t)
     uint32_t threshold = t->j->options.tier2_threshold;
     t->recording = NULL;
     if (threshold < SAMPLED_FROM || q->samples++ == SAMPLES ||
-        (!q->is_loop && q->insn_count < LEAST)) {
+        (!q->is_loop && q->insn_count < t->j->options.trace_min)) {
         submit(t, q);
         return;
     }
