@@ -37,7 +37,7 @@ static const struct figure jit_figures[] = {
     JIT_ROW(blocks_compiled), JIT_ROW(code_bytes),      JIT_ROW(capacity_bytes),
     JIT_ROW(flushes),         JIT_ROW(links),           JIT_ROW(lookup_hit),
     JIT_ROW(lookup_miss),     JIT_ROW(exit_mmio_calls), JIT_ROW(handler_calls),
-    JIT_ROW(handler_ticks),
+    JIT_ROW(handler_insns),
     JIT_ROW(tier2_blocks_compiled),
     JIT_ROW(tier2_dropped),
     JIT_ROW(tier2_ticks),

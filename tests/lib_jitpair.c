@@ -510,6 +510,12 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     totals->deopts += stats.deopts;
     if (!ok)
         report(p, forms, out);
+    const struct cpu *c = &p->side[1].cpu;
+    if (stats.entered_insns > c->tick - c->skew) {
+        fprintf(out, "seed %llu: more instructions in compiled code than "
+                     "in all\n", (unsigned long long)seed);
+        ok = false;
+    }
     pair_fini(p);
     free(p);
     return ok;

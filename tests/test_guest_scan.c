@@ -184,6 +184,54 @@ static void call_trees_are_those_of_the_steps(void **state)
     calls_fini(&calls);
 }
 
+/* Compiled code makes the hits that interpreted code makes. */
+static void engines_find_the_same(void **state)
+{
+    static const struct machine_engine engines[] = {
+        {.kind = ENGINE_TIER1, .tier1_threshold = 1},
+        {.kind = ENGINE_TIER2,
+         .tier1_threshold = 1,
+         .tier2_threshold = 2,
+         .compiles_at_once = true}};
+    static const struct machine_engine interp = {.kind = ENGINE_INTERP};
+    static const enum scan_kind kinds[] = {SCAN_READ, SCAN_WRITE, SCAN_STORE,
+                                           SCAN_IO,   SCAN_CR3,   SCAN_EXEC};
+    static struct scan_hit wanted[HITS];
+    struct travelsession *s = *state;
+    struct error err;
+    unsigned total = 0;
+    for (unsigned k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+        for (unsigned part = 0; part < 4; part++) {
+            struct scan_query q = scan_query_all(kinds[k]);
+            q.limit = HITS - 1;
+            if (kinds[k] == SCAN_EXEC) { /* a few instructions */
+                q.first = s->places[s->count * (part + 1) / 5].rip;
+                q.last = q.first + 20;
+            } else if (kinds[k] <= SCAN_STORE) {
+                q.first = part * 0x40000u;
+                q.last = q.first + 0x3ffff;
+            }
+            assert_true(machine_set_engine(s->machine, &interp, &err));
+            unsigned count = scan(s, &q);
+            memcpy(wanted, hits, count * sizeof hits[0]);
+            total += count;
+            for (unsigned e = 0; e < 2; e++) {
+                assert_true(machine_set_engine(s->machine, &engines[e], &err));
+                assert_int_equal(scan(s, &q), count);
+                for (unsigned i = 0; i < count; i++) {
+                    assert_int_equal(hits[i].place.tick, wanted[i].place.tick);
+                    assert_int_equal(hits[i].rip, wanted[i].rip);
+                    assert_int_equal(hits[i].address, wanted[i].address);
+                    assert_int_equal(hits[i].value, wanted[i].value);
+                    assert_int_equal(hits[i].old, wanted[i].old);
+                    assert_int_equal(hits[i].rsp, wanted[i].rsp);
+                }
+            }
+        }
+    assert_true(machine_set_engine(s->machine, &interp, &err));
+    assert_true(total > 500);
+}
+
 static int make(void **state, const char *name)
 {
     if (travelsession_make_guest(state, name) != 0)
@@ -211,10 +259,12 @@ int main(void)
         cmocka_unit_test(exceptions_are_the_deliveries),
         cmocka_unit_test(system_calls_and_what_they_give_back),
         cmocka_unit_test(call_trees_are_those_of_the_steps),
+        cmocka_unit_test(engines_find_the_same),
     };
     const struct CMUnitTest of_paging[] = {
         cmocka_unit_test(loads_of_cr3_are_those_stepped_over),
         cmocka_unit_test(exceptions_are_the_deliveries),
+        cmocka_unit_test(engines_find_the_same),
     };
     return cmocka_run_group_tests_name("scan of long", of_long, make_long,
                                        travelsession_remove) +

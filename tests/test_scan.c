@@ -1,4 +1,4 @@
-/* Searching in time against single steps and stored traces, on both engines,
+/* Searching in time against single steps and stored traces, on all engines,
  * forwards and backwards, with many parts and with hardly any room. */
 #include "analysis/calls.h"
 #include "analysis/origin.h"
@@ -24,7 +24,10 @@ static struct scan_hit hits[HITS], others[HITS];
 static void use_engine(struct travelsession *s, enum machine_engine_kind kind)
 {
     struct error err;
-    const struct machine_engine engine = {.kind = kind, .tier1_threshold = 1};
+    const struct machine_engine engine = {.kind = kind,
+                                          .tier1_threshold = 1,
+                                          .tier2_threshold = 2,
+                                          .compiles_at_once = true};
     assert_true(machine_set_engine(s->machine, &engine, &err));
 }
 
@@ -65,14 +68,15 @@ static void assert_same(const struct scan_hit *a, const struct scan_hit *b)
 /* The hits of q, which every way of asking for them must give. */
 static unsigned scan_all_ways(struct travelsession *s, struct scan_query q)
 {
-    static const enum machine_engine_kind engines[] = {ENGINE_INTERP,
-                                                       ENGINE_TIER1};
+    static const enum machine_engine_kind engines[] = {ENGINE_TIER1,
+                                                       ENGINE_TIER2};
     use_engine(s, ENGINE_INTERP);
     unsigned count = scan(s, &q, hits);
     for (unsigned way = 0; way < 8; way++) {
-        use_engine(s, engines[way & 1]);
-        q.backwards = way & 2;
-        q.buffer = way & 4 ? 20 : 0;
+        if (way % 4 == 0)
+            use_engine(s, engines[way / 4]);
+        q.backwards = way & 1;
+        q.buffer = way & 2 ? 20 : 0;
         unsigned n = scan(s, &q, others);
         assert_int_equal(n, count);
         for (unsigned i = 0; i < n; i++)

@@ -10,7 +10,7 @@ static void jit_part(const struct machine *m, struct machine_stats *out)
         return;
     jit_stats(m->jit, &out->jit);
     out->tier_insns[2] = out->jit.tier2_ticks;
-    out->tier_insns[1] = out->jit.entered_ticks - out->jit.handler_ticks -
+    out->tier_insns[1] = out->jit.entered_insns - out->jit.handler_insns -
                          out->jit.tier2_ticks;
 }
 

@@ -213,9 +213,9 @@ static bool run(void *context, struct block_code *k)
                                                    : c->tick + MOST_TICKS;
     c->jit_key = jit_key(c);
     enter_jump(j, k);
-    uint64_t before = c->tick;
+    uint64_t before = c->tick - c->skew;
     j->enter(k->code);
-    j->stats.entered_ticks += c->tick - before;
+    j->stats.entered_insns += c->tick - c->skew - before;
     j->stats.exit[c->jit_left]++;
     note_exit(j);
     return true;
@@ -230,7 +230,8 @@ static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
     c->probe.rip = c->r[REG_RIP] - i->len;
     struct jit_stats *stats = &((struct jit *)c->engine.context)->stats;
     const struct phys_counts *counts = phys_counts(c->mmu.phys);
-    uint64_t mmio = counts->mmio_reads + counts->mmio_writes, tick = c->tick;
+    uint64_t mmio = counts->mmio_reads + counts->mmio_writes;
+    uint64_t before = c->tick - c->skew;
     enum exc e = i->fn(c, i);
     stats->handler_calls++;
     stats->exit_mmio_calls += counts->mmio_reads + counts->mmio_writes - mmio;
@@ -238,7 +239,7 @@ static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
         cpu_insn_failed(c, i, e);
     else
         c->tick++;
-    stats->handler_ticks += c->tick - tick;
+    stats->handler_insns += c->tick - c->skew - before;
     if (e)
         return false;
     return c->tick + left - 1 <= c->limit;

@@ -103,8 +103,8 @@ struct jit_stats {
     uint64_t lookup_hit, lookup_miss;
     uint64_t exit[JIT_EXITS];    /* why control left compiled code */
     uint64_t exit_mmio_calls;    /* handlers called that met a device's memory */
-    uint64_t entered_ticks;      /* ticks that passed in compiled code, with */
-    uint64_t handler_calls, handler_ticks; /* handlers that it called */
+    uint64_t entered_insns;      /* retired in compiled code, and in */
+    uint64_t handler_calls, handler_insns; /* handlers that it called */
     uint64_t memory_accesses;    /* mmu.guest_mem_ops; 0: not counted */
 };
 void jit_stats(const struct jit *j, struct jit_stats *out);
