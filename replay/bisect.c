@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum {
-    SAMPLES_MAX = 1 << 22, /* bisect_every()'s */
+    SAMPLES_MAX = 1 << 20, /* bisect_every()'s */
     ROUND = 1000,          /* samples when a window is made smaller */
     BLOCK_STEPS = 7        /* blocks of 1, 2, 4, ... 64 instructions */
 };

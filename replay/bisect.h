@@ -49,7 +49,7 @@ struct bisect {
     void *progress_context;
 };
 
-/* As close as 2^22 samples allow, at most CHECKPOINT_TICKS apart. */
+/* As close as 2^20 samples allow, at most CHECKPOINT_TICKS apart. */
 uint64_t bisect_every(uint64_t from, uint64_t to);
 
 struct bisect_result {

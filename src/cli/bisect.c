@@ -67,7 +67,7 @@ static const struct option_row bisect_options[] = {
      take_from},
     {"to", 0, "TICK", "where to end (default: the session's end)", take_to},
     {"every", 0, "N",
-     "compare states every N ticks (default: 4 million times, at most "
+     "compare states every N ticks (default: a million times, at most "
      "16777216 ticks apart)",
      take_every},
     {"json", 0, NULL, "print JSON", take_json},

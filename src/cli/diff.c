@@ -12,7 +12,7 @@ static const struct option_row diff_options[] = {
     {"every", 0, "N",
      "compare states every N ticks where the recordings part in state "
      "(default: "
-     "4 million times, at most 16777216 ticks apart)",
+     "a million times, at most 16777216 ticks apart)",
      take_every},
     {0},
 };

@@ -356,11 +356,6 @@ void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
 
 /* ---- leaving -------------------------------------------------------------------- */
 
-void lower_dispatch(struct lower *l)
-{
-    emit_jump_to(l->e, 16, l->j->dispatch);
-}
-
 void lower_dispatch_checked(struct lower *l, int32_t sp_moved)
 {
     l->is_late = l->is64;
@@ -447,16 +442,12 @@ static void emit_stubs(struct lower *l)
     }
 }
 
-static void leave(struct lower *l, int64_t target, unsigned rip_bytes)
+/* RIP for a target in another page. */
+static void load_target(struct lower *l, int64_t target, unsigned rip_bytes)
 {
-    struct emit *e = l->e;
-    if (in_page(target)) {
-        leave_in_page(l, 16, (uint32_t)target);
-        return;
-    }
-    emit_load(e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
-    emit_op(e, rip_bytes, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8, 0);
-    lower_dispatch(l);
+    emit_load(l->e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
+    emit_op(l->e, rip_bytes, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8,
+            0);
 }
 
 bool lower_leave_if(struct lower *l, unsigned condition, int64_t target)
@@ -467,15 +458,25 @@ bool lower_leave_if(struct lower *l, unsigned condition, int64_t target)
     return true;
 }
 
-void lower_leave(struct lower *l, int64_t target)
+void lower_leave(struct lower *l, int64_t target, int32_t sp_moved)
 {
-    leave(l, target, l->is64 ? 8 : 4);
+    if (in_page(target)) {
+        leave_in_page(l, 16, (uint32_t)target);
+        return;
+    }
+    load_target(l, target, l->is64 ? 8 : 4);
+    lower_dispatch_checked(l, sp_moved);
 }
 
 /* Tier 0 does not wrap EIP there either: fetching beyond the limit faults. */
 void lower_fall_through(struct lower *l, uint32_t next)
 {
-    leave(l, next, 8);
+    if (in_page(next)) {
+        leave_in_page(l, 16, next);
+        return;
+    }
+    load_target(l, next, 8);
+    emit_jump_to(l->e, 16, l->j->dispatch);
 }
 
 /* ---- the block --------------------------------------------------------------------- */

@@ -230,17 +230,17 @@ unsigned lower_x87_opcode(const struct insn *i);
 void lower_stop_here(struct lower *l, uint8_t *site);
 /* Behind the instruction after STI: leave when an interrupt waits. */
 void lower_window(struct lower *l);
-/* To page offset `target` (any, relative to this page). Flags are SAVED. */
-void lower_leave(struct lower *l, int64_t target);
+/* To page offset `target` (any, relative to this page), checked as
+ * lower_dispatch_checked() does. Flags are SAVED. */
+void lower_leave(struct lower *l, int64_t target, int32_t sp_moved);
 /* A conditional jump there; false, and nothing emitted, when the target lies in
  * another page. */
 bool lower_leave_if(struct lower *l, unsigned condition, int64_t target);
 /* To what lies behind: EIP does not wrap at 4 GiB. */
 void lower_fall_through(struct lower *l, uint32_t next);
-/* To the RIP in H_SCRATCH_A, which is canonical. */
-void lower_dispatch(struct lower *l);
-/* The same when it may not be: then the instruction faults. RSP has been moved by
- * sp_moved and nothing else has been changed. */
+/* To the RIP in H_SCRATCH_A; when it is not canonical the instruction faults. RSP
+ * has been moved by sp_moved; nothing else has been changed, but for a return
+ * address that was stored. */
 void lower_dispatch_checked(struct lower *l, int32_t sp_moved);
 
 #endif

@@ -33,15 +33,6 @@ static bool relative_target(const struct lower *l, int64_t *target)
     return l->i->opsize == (l->is64 ? 8 : 4) && *target == (int32_t)*target;
 }
 
-static void check_relative(struct lower *l, int64_t target)
-{
-    if ((target >= 0 && target < PAGE_BYTES) || !l->is64)
-        return;
-    emit_load(l->e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
-    emit_op(l->e, 8, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8, 0);
-    check_canonical(l);
-}
-
 /* Make the condition that of host flags; returns the one to test. Conditions
  * that are one bit of AH can be tested there. */
 static unsigned condition(struct lower *l, unsigned code)
@@ -76,8 +67,7 @@ static bool lower_jcc(struct lower *l)
     uint8_t *taken = emit_jump(l->e, code);
     lower_fall_through(l, lower_next(l));
     emit_patch(l->e, taken, emit_here(l->e));
-    check_relative(l, target);
-    lower_leave(l, target);
+    lower_leave(l, target, 0);
     return true;
 }
 
@@ -108,8 +98,7 @@ static bool lower_jmp(struct lower *l)
         if (!relative_target(l, &target))
             return false;
         lower_save_flags(l);
-        check_relative(l, target);
-        lower_leave(l, target);
+        lower_leave(l, target, 0);
         return true;
     }
     if (!indirect_target(l))
@@ -140,10 +129,9 @@ static bool lower_call(struct lower *l)
     if (i->form == FORM_I) {
         if (!relative_target(l, &target))
             return false;
-        lower_save_flags(l);
-        check_relative(l, target);
         push_return(l);
-        lower_leave(l, target);
+        lower_save_flags(l);
+        lower_leave(l, target, -(int32_t)i->opsize);
         return true;
     }
     if (!indirect_target(l))
@@ -152,7 +140,7 @@ static bool lower_call(struct lower *l)
     emit_store(l->e, 8, rm_abs(kept), H_RCX);
     push_return(l);
     emit_load(l->e, 8, H_RCX, rm_abs(kept));
-    lower_dispatch(l);
+    emit_jump_to(l->e, 16, l->j->dispatch);
     return true;
 }
 
