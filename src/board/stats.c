@@ -14,6 +14,17 @@ static void jit_part(const struct machine *m, struct machine_stats *out)
                          out->jit.tier2_ticks;
 }
 
+/* Of media that are in the drives: what ejected ones took is forgotten. */
+static uint64_t image_read_ns(const struct machine *m)
+{
+    uint64_t ns = 0;
+    for (unsigned n = 0; n < MACHINE_BLOCKS; n++) {
+        const struct block *b = machine_block((struct machine *)m, n);
+        ns += b ? block_read_ns(b) : 0;
+    }
+    return ns;
+}
+
 void machine_stats(const struct machine *m, struct machine_stats *out)
 {
     const struct mmu *mmu = &m->cpu.mmu;
@@ -33,6 +44,8 @@ void machine_stats(const struct machine *m, struct machine_stats *out)
         .port_writes = bus->port_writes,
         .dma_read_bytes = bus->dma_read_bytes,
         .dma_write_bytes = bus->dma_write_bytes,
+        .device_ns = bus->device_ns + memory->mmio_ns,
+        .image_read_ns = image_read_ns(m),
         .ram_bytes = m->config.mem_bytes,
         .ram_touched_bytes = phys_touched_bytes(m->phys),
     };

@@ -24,6 +24,7 @@ struct block {
     bool read_only;
     bool failed; /* a host read failed: error says why */
     struct error error;
+    uint64_t read_ns; /* derived */
     uint64_t sectors, blocks;
     uint64_t changed_count;
     uint8_t *data;     /* [blocks * 4096]: contents of changed blocks */
@@ -147,6 +148,11 @@ bool block_failed(const struct block *b, struct error *err)
 
 /* ---- reading ------------------ */
 
+uint64_t block_read_ns(const struct block *b)
+{
+    return b->read_ns;
+}
+
 static bool bit(const uint64_t *map, uint64_t n)
 {
     return map && (map[n / WORD_BITS] >> n % WORD_BITS & 1);
@@ -162,8 +168,13 @@ static void base_read(struct block *b, uint64_t sector, uint64_t count,
 {
     struct error err = {0};
     size_t bytes = (size_t)count * BLOCK_SECTOR_BYTES;
-    if (!b->failed && b->base.read(b->base.context, sector * BLOCK_SECTOR_BYTES,
-                                   out, bytes, &err))
+    uint64_t begun = b->base.now_ns ? b->base.now_ns() : 0;
+    bool ok = !b->failed &&
+              b->base.read(b->base.context, sector * BLOCK_SECTOR_BYTES, out,
+                           bytes, &err);
+    if (b->base.now_ns)
+        b->read_ns += b->base.now_ns() - begun;
+    if (ok)
         return;
     if (!b->failed) {
         b->failed = true;

@@ -25,6 +25,8 @@ struct block_base {
     bool (*read)(void *context, uint64_t offset, void *out, size_t bytes,
                  struct error *err);
     void (*close)(void *context);
+    /* Host clock that times reads; NULL: they are not timed. */
+    uint64_t (*now_ns)(void);
 };
 
 /* Takes ownership of base (closed by block_free). name is for sentences. */
@@ -41,6 +43,8 @@ void block_read(struct block *b, uint64_t sector, uint32_t count, void *out);
 void block_write(struct block *b, uint64_t sector, uint32_t count,
                  const void *in);
 bool block_failed(const struct block *b, struct error *err);
+/* Nanoseconds of the host in reads of the base; telemetry. */
+uint64_t block_read_ns(const struct block *b);
 
 /* ---- the layer, block by block, for snapshots ----------------------------- */
 

@@ -46,6 +46,8 @@ struct dev_bus {
     bool firing;            /* derived: inside bus_fire_due() */
     uint64_t io_hash;       /* saved */
     struct bus_counts counts; /* derived */
+    uint64_t (*now_ns)(void *context); /* NULL: nothing is timed */
+    void *now_context;                 /* borrowed */
     unsigned timers;        /* configuration */
     struct timer timer[BUS_TIMERS];
     unsigned sources; /* configuration */
@@ -194,8 +196,28 @@ uint64_t bus_next_deadline(const struct dev_bus *bus)
     return bus->next_deadline;
 }
 
+/* Host time now, for bus_counts.device_ns; 0: not timed. */
+static uint64_t work_begins(const struct dev_bus *bus)
+{
+    return bus->now_ns ? bus->now_ns(bus->now_context) : 0;
+}
+
+static void work_ends(struct dev_bus *bus, uint64_t begun)
+{
+    if (bus->now_ns)
+        bus->counts.device_ns += bus->now_ns(bus->now_context) - begun;
+}
+
+void bus_set_clock(struct dev_bus *bus, uint64_t (*now_ns)(void *context),
+                   void *context)
+{
+    bus->now_ns = now_ns;
+    bus->now_context = context;
+}
+
 void bus_fire_due(struct dev_bus *bus)
 {
+    uint64_t begun = work_begins(bus);
     while (bus->next_deadline <= *bus->tick && bus->next_deadline != NEVER) {
         unsigned i = 0; /* creation order decides between equal deadlines */
         while (bus->timer[i].deadline != bus->next_deadline)
@@ -205,6 +227,7 @@ void bus_fire_due(struct dev_bus *bus)
         bus->timer[i].fire(bus->timer[i].chip);
         bus->firing = false;
     }
+    work_ends(bus, begun);
 }
 
 /* ---- I/O ports ---------------------------------------------------------- */
@@ -332,7 +355,9 @@ static void hash_io(struct dev_bus *bus, enum hash_kind kind, uint16_t port,
 uint32_t bus_io_read(struct dev_bus *bus, uint16_t port, unsigned bytes)
 {
     assert(bytes == 1 || bytes == 2 || bytes == 4);
+    uint64_t begun = work_begins(bus);
     uint32_t value = dispatch_read(bus, port, bytes);
+    work_ends(bus, begun);
     bus->counts.port_reads++;
     hash_io(bus, HASH_READ, port, value, bytes);
     return value;
@@ -345,7 +370,9 @@ void bus_io_write(struct dev_bus *bus, uint16_t port, uint32_t value,
     value &= ones(bytes);
     hash_io(bus, HASH_WRITE, port, value, bytes);
     bus->counts.port_writes++;
+    uint64_t begun = work_begins(bus);
     dispatch_write(bus, port, value, bytes);
+    work_ends(bus, begun);
 }
 
 const struct bus_counts *bus_counts(const struct dev_bus *bus)

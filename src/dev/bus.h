@@ -149,7 +149,11 @@ bool bus_load(struct dev_bus *bus, struct reader *r, struct error *err);
 /* Port accesses of the CPU, bytes moved by DMA; telemetry. */
 struct bus_counts {
     uint64_t port_reads, port_writes, dma_read_bytes, dma_write_bytes;
+    uint64_t device_ns; /* host time in ports and timers; 0: not timed */
 };
+/* Time the chips' work by a host clock in nanoseconds; NULL: do not. */
+void bus_set_clock(struct dev_bus *bus, uint64_t (*now_ns)(void *context),
+                   void *context);
 const struct bus_counts *bus_counts(const struct dev_bus *bus);
 /* Running hash of all port I/O and output so far. */
 uint64_t bus_io_hash(const struct dev_bus *bus);

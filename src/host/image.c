@@ -1,6 +1,7 @@
 #include "host/image_internal.h"
 
 #include "base/bytes.h"
+#include "host/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -143,6 +144,7 @@ static bool raw_open(struct image_file *file, struct block_base *base,
     *base = (struct block_base){.bytes = (f->bytes + 511) & ~(uint64_t)511,
                                 .context = f,
                                 .read = raw_read,
+                                .now_ns = clock_monotonic_ns,
                                 .close = raw_close};
     return true;
 }

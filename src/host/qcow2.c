@@ -3,6 +3,7 @@
 #include "host/image_internal.h"
 
 #include "base/bytes.h"
+#include "host/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -425,6 +426,7 @@ bool qcow2_open(const struct image_file *file, unsigned depth,
     *base = (struct block_base){.bytes = (q->bytes + 511) & ~(uint64_t)511,
                                 .context = q,
                                 .read = qcow2_read,
+                                .now_ns = clock_monotonic_ns,
                                 .close = qcow2_close};
     return true;
 }

@@ -195,6 +195,13 @@ void phys_spy(struct phys *p, phys_spy_fn *fn, void *context)
     p->spy_context = context;
 }
 
+void phys_set_clock(struct phys *p, uint64_t (*now_ns)(void *context),
+                    void *context)
+{
+    p->now_ns = now_ns;
+    p->now_context = context;
+}
+
 const struct phys_counts *phys_counts(const struct phys *p)
 {
     return &p->counts;

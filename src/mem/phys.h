@@ -136,7 +136,11 @@ void phys_spy(struct phys *p, phys_spy_fn *fn, void *context);
 /* Accesses that devices answered, by the CPU; telemetry. */
 struct phys_counts {
     uint64_t mmio_reads, mmio_writes;
+    uint64_t mmio_ns; /* host time in devices; 0: not timed */
 };
+/* Time devices by a host clock in nanoseconds; NULL: do not. */
+void phys_set_clock(struct phys *p, uint64_t (*now_ns)(void *context),
+                    void *context);
 const struct phys_counts *phys_counts(const struct phys *p);
 
 typedef void phys_mmio_spy_fn(void *context, uint64_t paddr, unsigned bytes,

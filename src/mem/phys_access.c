@@ -21,13 +21,27 @@ static unsigned mmio_piece(uint64_t paddr, size_t bytes)
     return piece;
 }
 
+/* Host time now, for phys_counts.mmio_ns; 0: not timed. */
+static uint64_t work_begins(const struct phys *p)
+{
+    return p->now_ns ? p->now_ns(p->now_context) : 0;
+}
+
+static void work_ends(struct phys *p, uint64_t begun)
+{
+    if (p->now_ns)
+        p->counts.mmio_ns += p->now_ns(p->now_context) - begun;
+}
+
 static void mmio_read(struct phys *p, const struct phys_page *page,
                       uint64_t paddr, uint8_t *out, size_t bytes)
 {
     while (bytes) {
         unsigned piece = mmio_piece(paddr, bytes);
         uint64_t offset = page->mmio_offset + paddr % PAGE_BYTES;
+        uint64_t begun = work_begins(p);
         uint64_t v = page->mmio->read(page->device, offset, piece);
+        work_ends(p, begun);
         p->counts.mmio_reads++;
         memcpy(out, &v, piece);
         if (p->mmio_spy)
@@ -48,7 +62,9 @@ static void mmio_write(struct phys *p, const struct phys_page *page,
         memcpy(&v, in, piece);
         if (p->mmio_spy)
             p->mmio_spy(p->mmio_spy_context, paddr, piece, true, v);
+        uint64_t begun = work_begins(p);
         page->mmio->write(page->device, offset, v, piece);
+        work_ends(p, begun);
         p->counts.mmio_writes++;
         in += piece;
         paddr += piece;

@@ -56,6 +56,8 @@ struct phys {
     phys_mmio_spy_fn *mmio_spy;
     void *mmio_spy_context;
     struct phys_counts counts; /* derived */
+    uint64_t (*now_ns)(void *context); /* NULL: devices are not timed */
+    void *now_context;                 /* borrowed */
     bool is_dma; /* the store comes from a device */
     phys_first_store_fn *first_store; /* NULL: nobody copies late */
     void *first_store_context;        /* borrowed */
