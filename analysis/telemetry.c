@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define WINDOW_NS (UINT64_C(1000000) * TELEMETRY_WINDOW_MS)
+
 struct sample {
     uint64_t host_ns;
     struct machine_stats stats;
@@ -42,7 +44,7 @@ bool telemetry_due(const struct telemetry *t, uint64_t host_ns)
 {
     return t->count == 0 ||
            host_ns - t->samples[t->count - 1].host_ns >=
-               (uint64_t)TELEMETRY_WINDOW_MS * 1000000;
+               WINDOW_NS;
 }
 
 void telemetry_sample(struct telemetry *t, uint64_t host_ns,
@@ -62,6 +64,76 @@ void telemetry_sample(struct telemetry *t, uint64_t host_ns,
     t->samples[t->count++] = (struct sample){host_ns, *now};
 }
 
+/* ---- figures ---------------------------------------------------------------- */
+
+static double rate(uint64_t part, uint64_t whole)
+{
+    return whole ? (double)part / (double)whole : 0.0;
+}
+
+static double mips(const struct sample *a, const struct sample *b)
+{
+    return 1e3 * rate(b->stats.insns - a->stats.insns,
+                      b->host_ns - a->host_ns);
+}
+
+/* The figures of one window, from sample a to sample b. */
+static struct telemetry_rates rates(const struct sample *a,
+                                    const struct sample *b)
+{
+    const struct jit_stats *j = &a->stats.jit, *k = &b->stats.jit;
+    double seconds = (double)(b->host_ns - a->host_ns) / 1e9;
+    uint64_t hits = k->lookup_hit - j->lookup_hit;
+    uint64_t misses = k->lookup_miss - j->lookup_miss;
+    uint64_t ns = k->tier1_ns - j->tier1_ns + k->tier2_ns - j->tier2_ns;
+    if (seconds <= 0)
+        seconds = 1e-9;
+    return (struct telemetry_rates){
+        .window_ms = (b->host_ns - a->host_ns) / 1000000,
+        .mips = mips(a, b),
+        .cache_hit_rate = rate(hits, hits + misses),
+        .compile_ms_per_s = (double)ns / 1e6 / seconds,
+        .blocks_compiled_per_s =
+            (double)(k->blocks_compiled - j->blocks_compiled) / seconds};
+}
+
+/* What grew between a and b, as far as a panel shows it. */
+static struct machine_stats grown(const struct machine_stats *a,
+                                  const struct machine_stats *b)
+{
+    struct machine_stats d = *b;
+    d.insns -= a->insns;
+    for (unsigned n = 0; n < 3; n++)
+        d.tier_insns[n] -= a->tier_insns[n];
+    d.jit.blocks_compiled -= a->jit.blocks_compiled;
+    d.jit.tier1_ns -= a->jit.tier1_ns;
+    d.jit.tier2_blocks_compiled -= a->jit.tier2_blocks_compiled;
+    d.jit.tier2_ns -= a->jit.tier2_ns;
+    d.jit.deopts -= a->jit.deopts;
+    d.port_reads -= a->port_reads;
+    d.port_writes -= a->port_writes;
+    d.mmio_reads -= a->mmio_reads;
+    d.mmio_writes -= a->mmio_writes;
+    d.dma_read_bytes -= a->dma_read_bytes;
+    d.dma_write_bytes -= a->dma_write_bytes;
+    d.device_ns -= a->device_ns;
+    return d;
+}
+
+void telemetry_view(const struct telemetry *t, uint64_t host_ns,
+                    const struct machine_stats *now,
+                    struct telemetry_view *out)
+{
+    const struct sample here = {host_ns, *now};
+    const struct sample *first = t->count ? &t->samples[0] : &here;
+    const struct sample *last = t->count ? &t->samples[t->count - 1] : &here;
+    if (last != first && host_ns - last->host_ns < WINDOW_NS / 2)
+        last--; /* too little has happened since */
+    *out = (struct telemetry_view){.total = grown(&first->stats, now),
+                                   .mips = mips(first, &here),
+                                   .rates = rates(last, &here)};
+}
+
 /* ---- JSON ------------------------------------------------------------------- */
 
 static void put(json_t *o, const char *name, json_t *value)
@@ -77,11 +149,6 @@ static void put_count(json_t *o, const char *name, uint64_t value)
 static void put_ms(json_t *o, const char *name, uint64_t ns)
 {
     put(o, name, json_real((double)ns / 1e6));
-}
-
-static double rate(uint64_t part, uint64_t whole)
-{
-    return whole ? (double)part / (double)whole : 0.0;
 }
 
 static json_t *exits(const struct jit_stats *a, const struct jit_stats *b)
@@ -151,25 +218,14 @@ static json_t *jit_totals(const struct jit_stats *a, const struct jit_stats *b)
     return totals;
 }
 
-/* The figures of one window, from sample a to sample b. */
 static json_t *rolling(const struct sample *a, const struct sample *b)
 {
-    const struct jit_stats *j = &a->stats.jit, *k = &b->stats.jit;
-    double seconds = (double)(b->host_ns - a->host_ns) / 1e9;
-    uint64_t hits = k->lookup_hit - j->lookup_hit;
-    uint64_t misses = k->lookup_miss - j->lookup_miss;
+    struct telemetry_rates r = rates(a, b);
     json_t *o = json_object();
-    if (seconds <= 0)
-        seconds = 1e-9;
-    put_count(o, "window_ms", (b->host_ns - a->host_ns) / 1000000);
-    put(o, "cache_hit_rate", json_real(rate(hits, hits + misses)));
-    put(o, "compile_ms_per_s",
-        json_real((double)(k->tier1_ns - j->tier1_ns + k->tier2_ns -
-                           j->tier2_ns) /
-                  1e6 / seconds));
-    put(o, "blocks_compiled_per_s",
-        json_real((double)(k->blocks_compiled - j->blocks_compiled) /
-                  seconds));
+    put_count(o, "window_ms", r.window_ms);
+    put(o, "cache_hit_rate", json_real(r.cache_hit_rate));
+    put(o, "compile_ms_per_s", json_real(r.compile_ms_per_s));
+    put(o, "blocks_compiled_per_s", json_real(r.blocks_compiled_per_s));
     return o;
 }
 
@@ -198,7 +254,7 @@ static json_t *cpu_section(const struct telemetry *t, const struct sample *a,
         json_real((double)(b->stats.ticks - a->stats.ticks) / 1e6 /
                   t->cpu_mhz));
     put(o, "host_s", json_real((double)ns / 1e9));
-    put(o, "mips", json_real(ns ? (double)insns * 1e3 / (double)ns : 0.0));
+    put(o, "mips", json_real(mips(a, b)));
     for (unsigned n = 0; n < 3; n++) {
         uint64_t part = b->stats.tier_insns[n] - a->stats.tier_insns[n];
         json_t *tier = json_object();
@@ -235,6 +291,8 @@ static json_t *io_section(const struct machine_stats *a,
     put_count(o, "port_writes", b->port_writes - a->port_writes);
     put_count(o, "dma_read_bytes", b->dma_read_bytes - a->dma_read_bytes);
     put_count(o, "dma_write_bytes", b->dma_write_bytes - a->dma_write_bytes);
+    put_ms(o, "device_ms", b->device_ns - a->device_ns);
+    put_ms(o, "image_read_ms", b->image_read_ns);
     return o;
 }
 
@@ -243,6 +301,24 @@ static json_t *memory_section(const struct machine_stats *b)
     json_t *o = json_object();
     put_count(o, "ram_bytes", b->ram_bytes);
     put_count(o, "ram_touched_bytes", b->ram_touched_bytes);
+    return o;
+}
+
+static json_t *frames_section(const struct frame_figures *f)
+{
+    json_t *o = json_object();
+    put_count(o, "count", f->count);
+    put_count(o, "looks", f->looks);
+    put_count(o, "slow", f->slow);
+    put(o, "total_time_s", json_real(f->total_time_s));
+    put(o, "avg_fps", json_real(f->avg_fps));
+    put(o, "median_fps", json_real(f->median_fps));
+    put(o, "low_1_percent_fps", json_real(f->low_1_percent_fps));
+    put(o, "low_01_percent_fps", json_real(f->low_01_percent_fps));
+    put(o, "mean_ms", json_real(f->mean_ms));
+    put(o, "variance_ms2", json_real(f->variance_ms2));
+    put(o, "stdev_ms", json_real(f->stdev_ms));
+    put(o, "cov", json_real(f->cov));
     return o;
 }
 
@@ -261,7 +337,8 @@ static json_t *window(const struct telemetry *t, const struct sample *a,
     return o;
 }
 
-static json_t *whole(const struct telemetry *t)
+static json_t *whole(const struct telemetry *t,
+                     const struct frame_figures *frames)
 {
     const struct sample *a = &t->samples[0], *b = &t->samples[t->count - 1];
     json_t *o = json_object(), *series = json_array();
@@ -270,6 +347,7 @@ static json_t *whole(const struct telemetry *t)
     put(o, "mmu", mmu_section(&a->stats, &b->stats));
     put(o, "memory", memory_section(&b->stats));
     put(o, "io", io_section(&a->stats, &b->stats));
+    put(o, "frames", frames_section(frames));
     for (size_t n = 1; n < t->count; n++)
         (void)json_array_append_new(series, window(t, &t->samples[n - 1],
                                                    &t->samples[n]));
@@ -277,7 +355,8 @@ static json_t *whole(const struct telemetry *t)
     return o;
 }
 
-bool telemetry_write(const struct telemetry *t, const char *path,
+bool telemetry_write(const struct telemetry *t,
+                     const struct frame_figures *frames, const char *path,
                      struct error *err)
 {
     char fresh[4096];
@@ -285,7 +364,7 @@ bool telemetry_write(const struct telemetry *t, const char *path,
         return error_set(err, ERR_USAGE, "%s: nothing was measured", path);
     if ((size_t)snprintf(fresh, sizeof fresh, "%s.new", path) >= sizeof fresh)
         return error_set(err, ERR_USAGE, "%s: the name is too long", path);
-    json_t *o = whole(t);
+    json_t *o = whole(t, frames);
     FILE *file = fopen(fresh, "w");
     bool ok = o && file &&
               json_dumpf(o, file, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 &&

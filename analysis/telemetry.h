@@ -1,11 +1,12 @@
 /* Telemetry of a run: totals and a series over its time, as JSON.
  *
- * The names and units are fixed: DESIGN of the JSON is in README.md, "Measure".
+ * The names and units are fixed: analysis/telemetry.schema.json.
  * A sample is taken once a second of host time; a machine that interprets has 0
  * in every jit value. */
 #ifndef RELIVE_ANALYSIS_TELEMETRY_H
 #define RELIVE_ANALYSIS_TELEMETRY_H
 
+#include "analysis/frames.h"
 #include "base/error.h"
 #include "board/stats.h"
 
@@ -27,7 +28,24 @@ void telemetry_sample(struct telemetry *t, uint64_t host_ns,
                       const struct machine_stats *now);
 /* Totals since the first sample and all windows to a file; its old contents
  * stay when that fails. */
-bool telemetry_write(const struct telemetry *t, const char *path,
+bool telemetry_write(const struct telemetry *t,
+                     const struct frame_figures *frames, const char *path,
                      struct error *err);
+
+/* What a panel shows: totals since the first sample up to now, and the rates of
+ * the last window. */
+struct telemetry_rates {
+    uint64_t window_ms;
+    double mips, cache_hit_rate, compile_ms_per_s, blocks_compiled_per_s;
+};
+struct telemetry_view {
+    struct machine_stats total; /* sizes: as they are now */
+    double mips;                /* of the whole run */
+    struct telemetry_rates rates;
+};
+/* Adds no sample. Before the first one, everything but sizes is 0. */
+void telemetry_view(const struct telemetry *t, uint64_t host_ns,
+                    const struct machine_stats *now,
+                    struct telemetry_view *out);
 
 #endif

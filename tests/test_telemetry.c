@@ -15,6 +15,8 @@
 
 #define FILE_NAME "telemetry-test.json"
 
+static const struct frame_figures frames = {.count = 3, .avg_fps = 50};
+
 /* The value at a path like "jit.totals.cache.lookup_hit". */
 static const json_t *at(const json_t *o, const char *path)
 {
@@ -39,7 +41,7 @@ static double number(const json_t *o, const char *path)
 static json_t *written(const struct telemetry *t)
 {
     struct error err;
-    assert_true(telemetry_write(t, FILE_NAME, &err));
+    assert_true(telemetry_write(t, &frames, FILE_NAME, &err));
     json_t *o = json_load_file(FILE_NAME, 0, NULL);
     assert_non_null(o);
     (void)unlink(FILE_NAME);
@@ -95,6 +97,8 @@ static void totals_count_from_the_first_sample(void **state)
     assert_true(number(o, "jit.rolling.blocks_compiled_per_s") == 50);
     assert_true(number(o, "mmu.translate_slow_calls") == 7);
     assert_true(number(o, "io.port_reads") == 3);
+    assert_true(number(o, "frames.count") == 3);
+    assert_true(number(o, "frames.avg_fps") == 50);
     assert_true(json_array_size(at(o, "series")) == 1);
     json_decref(o);
     telemetry_free(t);
@@ -125,9 +129,9 @@ static void a_file_that_cannot_be_written_is_an_error(void **state)
     struct error err;
     struct telemetry *t = telemetry_new("auto", 1000);
     assert_non_null(t);
-    assert_false(telemetry_write(t, FILE_NAME, &err));
+    assert_false(telemetry_write(t, &frames, FILE_NAME, &err));
     telemetry_sample(t, 1, &first);
-    assert_false(telemetry_write(t, "no/such/folder/s.json", &err));
+    assert_false(telemetry_write(t, &frames, "no/such/folder/s.json", &err));
     assert_non_null(strstr(err.text, "no/such/folder/s.json: cannot write"));
     telemetry_free(t);
 }

@@ -36,14 +36,13 @@ static const struct option_row export_options[] = {
      "chips",
      take_format},
     {"output", 'o', "FILE", "the file to write", take_output},
+    {"hud", 0, NULL, "png: draw a panel of figures over the screen", take_hud},
     {0},
 };
 
 static bool write_file(struct replay *r, const struct cli_options *o,
                        struct error *err)
 {
-    if (strcmp(o->format, "png") == 0)
-        return replay_screenshot(r, o->output, err);
     if (strcmp(o->format, "rawmem") == 0)
         return export_raw_memory(r->setup.machine, o->output, err);
     if (strcmp(o->format, "json") == 0)
@@ -67,11 +66,19 @@ static bool export_at(struct replay *r, const struct cli_options *o,
         return error_set(err, ERR_USAGE,
                          "export: expected --format FORMAT and -o FILE (see "
                          "relive export --help)");
+    bool is_png = strcmp(o->format, "png") == 0;
+    if (o->hud && !is_png)
+        return error_set(err, ERR_USAGE,
+                         "--hud: expected with --format png, found %s",
+                         o->format);
     if (!replay_open(r, o, err))
         return false;
     uint32_t mhz = machine_config(r->setup.machine)->cpu_mhz;
     uint64_t end = replayer_session(r->replayer)->end_tick;
     uint64_t tick = tick_option_ticks(&o->at, mhz, end);
+    if (is_png)
+        return replay_go_to(r, o, tick, err) &&
+               replay_screenshot(r, o->output, err);
     if (tick > end)
         return error_set(err, ERR_USAGE,
                          "--at: expected a tick from 0 to %llu, the end of the "

@@ -65,6 +65,7 @@ static bool start(struct live *v, const struct cli_options *o,
         !machine_setup_engine(&v->setup, o, err) ||
         !stats_open(&v->stats, o, o->config.cpu_mhz, err))
         return false;
+    v->stats.log = v->log;
     v->loop.stats = &v->stats;
     struct machine *m = v->setup.machine;
     machine_set_stress(m, &stress);

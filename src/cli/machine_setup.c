@@ -1,5 +1,6 @@
 #include "cli/machine_setup.h"
 
+#include "cli/stats.h"
 #include "host/blob.h"
 #include "host/clock.h"
 #include "host/image.h"
@@ -294,7 +295,7 @@ bool machine_setup_engine(struct machine_setup *s, const struct cli_options *o,
                           struct error *err)
 {
     struct machine_engine engine = o->engine;
-    if (o->stats) {
+    if (stats_wanted(o)) {
         engine.now_ns = compile_clock;
         engine.count_lookups = true;
     }

@@ -46,6 +46,8 @@ struct cli_options {
     struct machine_engine engine;
     bool jit_perf_map;
     const char *stats; /* where telemetry goes; NULL: nowhere */
+    bool hud;
+    uint32_t slow_frame_ms; /* 0: no frame is slow */
     uint64_t snapshot_interval; /* ns; 0: none on the way */
     uint64_t snapshot_budget;   /* bytes; 0: no limit */
     bool has_interval, has_budget;
@@ -115,6 +117,7 @@ bool take_to(struct cli_options *o, const char *v, struct error *err);
 bool take_json(struct cli_options *o, const char *v, struct error *err);
 /* The file or session to make. */
 bool take_output(struct cli_options *o, const char *v, struct error *err);
+bool take_hud(struct cli_options *o, const char *v, struct error *err);
 bool take_every(struct cli_options *o, const char *v, struct error *err);
 bool take_budget(struct cli_options *o, const char *v, struct error *err);
 #define SNAPSHOT_BUDGET_DEFAULT (UINT64_C(8) << 30)

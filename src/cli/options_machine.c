@@ -386,6 +386,28 @@ static bool take_stats(struct cli_options *o, const char *v, struct error *err)
     return true;
 }
 
+bool take_hud(struct cli_options *o, const char *v, struct error *err)
+{
+    (void)v;
+    (void)err;
+    o->hud = true;
+    return true;
+}
+
+static bool take_slow_frame(struct cli_options *o, const char *v,
+                            struct error *err)
+{
+    char *end;
+    unsigned long ms = strtoul(v, &end, 10);
+    if (v[0] < '0' || v[0] > '9' || *end || ms == 0 || ms > 3600000)
+        return error_set(err, ERR_USAGE,
+                         "--slow-frame: expected milliseconds from 1 to "
+                         "3600000, found '%.100s'",
+                         v);
+    o->slow_frame_ms = (uint32_t)ms;
+    return true;
+}
+
 static bool take_count_memory(struct cli_options *o, const char *v,
                               struct error *err)
 {
@@ -524,6 +546,10 @@ const struct option_row stats_options[] = {
     {"stats-memory", 0, NULL,
      "count guest memory accesses of compiled code too, which slows it",
      take_count_memory},
+    {"hud", 0, NULL, "draw a panel of figures over screen images", take_hud},
+    {"slow-frame", 0, "MS",
+     "warn of frames that take the host longer, and say what took it",
+     take_slow_frame},
     {0},
 };
 

@@ -46,6 +46,7 @@ bool replay_open(struct replay *r, const struct cli_options *o,
 
 void replay_close(struct replay *r)
 {
+    stats_close(&r->stats);
     replayer_free(r->replayer);
     machine_setup_close(&r->setup);
 }
@@ -55,9 +56,43 @@ bool replay_screenshot(struct replay *r, const char *path, struct error *err)
     struct screen screen = {0};
     bool ok = machine_screen(r->setup.machine, &screen) ||
               error_set(err, ERR_NOMEM, "%s: no memory for a picture", path);
+    if (ok)
+        stats_draw(&r->stats, r->setup.machine, &screen);
     ok = ok && png_write_screen(path, &screen, err);
     screen_fini(&screen);
     return ok;
+}
+
+enum replay_stop replay_run_until(struct replay *r, uint64_t until,
+                                  struct error *err)
+{
+    const struct machine *m = r->setup.machine;
+    for (;;) {
+        uint64_t next = stats_next_tick(&r->stats, m);
+        enum replay_stop stop =
+            replayer_run(r->replayer, next < until ? next : until, err);
+        stats_look(&r->stats, r->setup.machine);
+        if (stop != REPLAY_UNTIL || next >= until)
+            return stop;
+    }
+}
+
+bool replay_go_to(struct replay *r, const struct cli_options *o, uint64_t tick,
+                  struct error *err)
+{
+    const struct session *s = replayer_session(r->replayer);
+    if (tick > s->end_tick)
+        return error_set(err, ERR_USAGE,
+                         "--at: expected a tick from 0 to %llu, the end of the "
+                         "session, found %llu",
+                         (unsigned long long)s->end_tick,
+                         (unsigned long long)tick);
+    if (!replayer_seek(r->replayer, tick, err) ||
+        !stats_open(&r->stats, o, s->config.cpu_mhz, err))
+        return false;
+    stats_look(&r->stats, r->setup.machine);
+    enum replay_stop stop = replay_run_until(r, tick, err);
+    return stop != REPLAY_DIVERGED && stop != REPLAY_FAILED;
 }
 
 /* ---- options --------------------------------------------------------------
@@ -106,7 +141,6 @@ struct replay_run {
     struct replay replay;
     struct channel serial;
     struct progress progress;
-    struct stats stats;
     uint64_t begun_ticks, begun_insns; /* not 0 in a part of a session */
     uint64_t host_ns;
 };
@@ -138,7 +172,6 @@ static void on_progress(void *context, const struct replayer *replayer,
                                          replayer_session(replayer)->end_tick};
         progress_show(&r->progress, now, &f);
     }
-    stats_look(&r->stats, m);
     if (signals_arrived() || r->serial.has_failed)
         machine_request_stop(m);
 }
@@ -148,10 +181,9 @@ static enum replay_stop run_to(struct replay_run *r,
                                struct error *err)
 {
     uint64_t step = o->stress_save, next = step ? step : UINT64_MAX;
-    struct replayer *rp = r->replay.replayer;
     for (;;) {
         enum replay_stop stop =
-            replayer_run(rp, next < until ? next : until, err);
+            replay_run_until(&r->replay, next < until ? next : until, err);
         if (stop == REPLAY_REQUEST && r->serial.has_failed) {
             *err = r->serial.error;
             return REPLAY_FAILED;
@@ -231,9 +263,9 @@ static int replay(struct replay_run *r, const struct cli_options *o)
     progress_init(&r->progress, o->serial && terminal_is_tty(fileno(stdout)),
                   mhz, 0, 0);
     signals_install(NULL);
-    if (!stats_open(&r->stats, o, mhz, &err))
+    if (!stats_open(&r->replay.stats, o, mhz, &err))
         return cli_fail(&err);
-    stats_look(&r->stats, m);
+    stats_look(&r->replay.stats, m);
     r->begun_ticks = machine_tick(m);
     r->begun_insns = machine_insns(m);
     uint64_t begun = clock_monotonic_ns();
@@ -245,7 +277,7 @@ static int replay(struct replay_run *r, const struct cli_options *o)
     int status = report(r, o, stop, &err);
     if (stop == REPLAY_DIVERGED)
         replay_narrow(&r->replay, o);
-    if (stop != REPLAY_FAILED && !stats_write(&r->stats, m, &err))
+    if (stop != REPLAY_FAILED && !stats_write(&r->replay.stats, m, &err))
         return cli_fail(&err);
     if (o->screenshot && stop != REPLAY_FAILED &&
         !replay_screenshot(&r->replay, o->screenshot, &err))
@@ -265,7 +297,6 @@ static int run(const struct cli_options *o)
     }
     int status = replay(r, o);
     channel_close(&r->serial);
-    stats_close(&r->stats);
     replay_close(&r->replay);
     free(r);
     return status;

@@ -4,10 +4,13 @@
 
 #include "cli/machine_setup.h"
 #include "cli/options.h"
+#include "cli/stats.h"
+#include "replay/replayer.h"
 
 struct replay {
     struct replayer *replayer;  /* owned */
     struct machine_setup setup; /* owned */
+    struct stats stats;         /* open or zeroed; closed by replay_close() */
     bool notes_reads;           /* see machine_setup.h; before replay_open() */
     bool updates;               /* the session is opened to add to it; likewise */
 };
@@ -19,7 +22,16 @@ bool replay_open(struct replay *r, const struct cli_options *o,
                  struct error *err);
 void replay_close(struct replay *r);
 
-/* The picture now. */
+/* replayer_run(), stopping on the way to measure what r->stats asks for. */
+enum replay_stop replay_run_until(struct replay *r, uint64_t until,
+                                  struct error *err);
+
+/* Stand at a tick, from the nearest snapshot below it; what o wants measured is
+ * measured from there. */
+bool replay_go_to(struct replay *r, const struct cli_options *o, uint64_t tick,
+                  struct error *err);
+
+/* The picture now, with the panel if r->stats has one. */
 bool replay_screenshot(struct replay *r, const char *path, struct error *err);
 
 #endif

@@ -293,10 +293,11 @@ int replay_shared(const struct cli_options *o)
     struct error err;
     char warning[600];
     if ((o->jobs && o->segments) || o->until.is_given || o->no_verify ||
-        o->screenshot || o->serial || o->stress_save) {
+        o->screenshot || o->hud || o->slow_frame_ms || o->serial || o->stress_save) {
         error_set(&err, ERR_USAGE,
                   "replay: --jobs and --segment exclude each other, --until, "
-                  "--no-verify, --screenshot, --serial and --stress-save");
+                  "--no-verify, --screenshot, --hud, --slow-frame, --serial "
+                  "and --stress-save");
         return cli_fail(&err);
     }
     if (!session_open(o->session, &s, &err))

@@ -12,24 +12,10 @@ static bool take_at(struct cli_options *o, const char *v, struct error *err)
 static const struct option_row screenshot_options[] = {
     {"at", 0, "TICK", "the tick, or guest time like 2.5s", take_at},
     {"output", 'o', "FILE", "the PNG file to write", take_output},
+    {"hud", 0, NULL,
+     "draw a panel of figures over it, of the replay up to the tick", take_hud},
     {0},
 };
-
-/* Stand at the tick, from the nearest snapshot below it. */
-static bool go_to(struct replay *r, uint64_t tick, struct error *err)
-{
-    const struct session *s = replayer_session(r->replayer);
-    if (tick > s->end_tick)
-        return error_set(err, ERR_USAGE,
-                         "--at: expected a tick from 0 to %llu, the end of the "
-                         "session, found %llu",
-                         (unsigned long long)s->end_tick,
-                         (unsigned long long)tick);
-    if (!replayer_seek(r->replayer, tick, err))
-        return false;
-    enum replay_stop stop = replayer_run(r->replayer, tick, err);
-    return stop != REPLAY_DIVERGED && stop != REPLAY_FAILED;
-}
 
 static bool take_picture(struct replay *r, const struct cli_options *o,
                          struct error *err)
@@ -41,7 +27,7 @@ static bool take_picture(struct replay *r, const struct cli_options *o,
     if (!replay_open(r, o, err))
         return false;
     uint32_t mhz = machine_config(r->setup.machine)->cpu_mhz;
-    return go_to(r, tick_option_ticks(&o->at, mhz, 0), err) &&
+    return replay_go_to(r, o, tick_option_ticks(&o->at, mhz, 0), err) &&
            replay_screenshot(r, o->output, err);
 }
 

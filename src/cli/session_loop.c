@@ -111,6 +111,8 @@ static bool screenshot(void *context, const char *path, struct error *err)
     struct screen screen = {0};
     bool ok = machine_screen(l->machine, &screen) ||
               error_set(err, ERR_NOMEM, "%s: no memory for a picture", path);
+    if (ok)
+        stats_draw(l->stats, l->machine, &screen);
     ok = ok && png_write_screen(path, &screen, err);
     screen_fini(&screen);
     return ok;
