@@ -17,6 +17,12 @@ static uint64_t key_of(const struct cpu *c)
     return c->mmu.space_key << 2 | c->mode;
 }
 
+static uint64_t now(const struct t2 *t)
+{
+    const struct jit_options *o = &t->j->options;
+    return o->now_ns ? o->now_ns(o->now_context) : 0;
+}
+
 static uint64_t page_of(uint64_t rip)
 {
     return rip & ~(uint64_t)(PAGE_BYTES - 1);
@@ -322,7 +328,9 @@ static void record(struct t2 *t, struct block_code *k)
         complete(t, true);
         return;
     }
+    uint64_t begun = now(t);
     bool is_over = count_calls(t, &last->i, &end);
+    q->pass_ns[JIT_PASS_INLINING] += now(t) - begun;
     if (is_over && end < q->block_count && end > 0)
         cut(t, end);
     if (is_over ||
