@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "replay/content.h"
 #include "replay/mark.h"
+#include "replay/page_value.h"
 #include "replay/record.h"
 #include "replay/session.h"
 #include "replay/snapshot.h"
@@ -162,12 +163,27 @@ static bool check_output(struct check *c, const struct store_bytes *k,
 static bool check_page(struct check *c, const struct store_bytes *k,
                        const struct store_bytes *v)
 {
-    uint8_t page[PAGE_DATA_BYTES];
-    if (k->bytes != PAGE_HASH_BYTES)
+    uint8_t page[PAGE_DATA_BYTES], buffer[PAGE_VALUE_MAX];
+    struct store_bytes whole;
+    if (k->bytes != PAGE_HASH_BYTES && k->bytes != PAGE_TAIL_KEY_BYTES)
         return error_set(c->err, ERR_INPUT,
-                         "%s: pages: expected a key of %d bytes, found %zu",
-                         c->where, PAGE_HASH_BYTES, k->bytes);
-    if (!snapshot_page_unpack(c->unzip, k->data, v, page, c->where, c->err))
+                         "%s: pages: expected a key of %d or %d bytes, found "
+                         "%zu",
+                         c->where, PAGE_HASH_BYTES, PAGE_TAIL_KEY_BYTES,
+                         k->bytes);
+    enum store_found found = page_value_get(c->session->store, k->data, buffer,
+                                            &whole, c->err);
+    if (found == STORE_NONE)
+        return error_set(c->err, ERR_INPUT,
+                         "%s: page %016llx has a tail and no head", c->where,
+                         (unsigned long long)load_be64(k->data));
+    if (found != STORE_FOUND)
+        return false;
+    if (k->bytes == PAGE_TAIL_KEY_BYTES) /* was read with its head */
+        return true;
+    (void)v;
+    if (!snapshot_page_unpack(c->unzip, k->data, &whole, page, c->where,
+                              c->err))
         return false;
     c->report->pages++;
     c->report->page_bytes += sizeof page;

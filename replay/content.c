@@ -1,6 +1,7 @@
 #include "replay/content.h"
 
 #include "base/bytes.h"
+#include "replay/page_value.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -311,8 +312,7 @@ static bool put_block(struct putting *p, uint32_t block, const uint8_t *page)
         return error_set(p->err, ERR_NOMEM, "compressing: %s",
                          ZSTD_getErrorName(got));
     store_le32(p->packed, PAGE_DATA_BYTES);
-    store_batch_put(p->batch, STORE_PAGES, hash.digest, PAGE_HASH_BYTES,
-                    p->packed, got + RAW_LENGTH_BYTES);
+    page_value_put(p->batch, hash.digest, p->packed, got + RAW_LENGTH_BYTES);
     if (p->batch->bytes.used < BATCH_BYTES)
         return true;
     bool ok = store_commit(p->out, p->batch, p->err);

@@ -1,6 +1,7 @@
 #include "replay/copy_snapshots.h"
 
 #include "replay/content.h"
+#include "replay/page_value.h"
 #include "replay/record.h"
 
 #include <stdlib.h>
@@ -121,8 +122,8 @@ static bool count_ref(void *context, const uint8_t hash[PAGE_HASH_BYTES])
         return no_memory(c, r->err);
     if (ref->refs > 1)
         return true;
-    enum store_found found = store_get(c->store, STORE_PAGES, hash,
-                                       PAGE_HASH_BYTES, &v, r->err);
+    uint8_t buffer[PAGE_VALUE_MAX];
+    enum store_found found = page_value_get(c->store, hash, buffer, &v, r->err);
     if (found == STORE_NONE)
         error_set(r->err, ERR_INPUT,
                   "%s: damaged: a snapshot names a page that is missing",
@@ -258,17 +259,16 @@ static const struct page_ref **sort_pages(const struct snapshot_copy *c,
 static bool write_pages(struct snapshot_copy *c, struct store *out,
                         struct store_batch *batch, struct error *err)
 {
+    uint8_t buffer[PAGE_VALUE_MAX];
     struct store_bytes v;
     size_t count;
     const struct page_ref **pages = sort_pages(c, &count);
     bool ok = pages || no_memory(c, err);
     for (size_t i = 0; ok && i < count; i++) {
         const uint8_t *hash = pages[i]->hash;
-        ok = store_get(c->store, STORE_PAGES, hash, PAGE_HASH_BYTES, &v, err) ==
-             STORE_FOUND;
+        ok = page_value_get(c->store, hash, buffer, &v, err) == STORE_FOUND;
         if (ok)
-            store_batch_put(batch, STORE_PAGES, hash, PAGE_HASH_BYTES, v.data,
-                            v.bytes);
+            page_value_put(batch, hash, v.data, v.bytes);
         ok = ok && flush(out, batch, err);
     }
     free(pages);

@@ -1,6 +1,7 @@
 #include "replay/snapshot.h"
 
 #include "base/bytes.h"
+#include "replay/page_value.h"
 #include "replay/record.h"
 
 #include <stdlib.h>
@@ -375,8 +376,9 @@ bool snapshot_page(struct store *s, ZSTD_DCtx *unzip,
                    const uint8_t hash[PAGE_HASH_BYTES], uint8_t *out,
                    struct error *err)
 {
+    uint8_t buffer[PAGE_VALUE_MAX];
     struct store_bytes v;
-    switch (store_get(s, STORE_PAGES, hash, PAGE_HASH_BYTES, &v, err)) {
+    switch (page_value_get(s, hash, buffer, &v, err)) {
     case STORE_FOUND:
         return snapshot_page_unpack(unzip, hash, &v, out, store_path(s),
                                     err);

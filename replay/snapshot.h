@@ -6,7 +6,7 @@
  *                         u32 events before it, sections DEVS, BASE (u64 tick),
  *                         PAGS (u8 list, u8 whole, u32 count, entries)*
  *   pages      key XXH3-128 of the contents (canonical)   value u32 raw bytes,
- *                         zstd of PAGE_DATA_BYTES
+ *                         zstd of PAGE_DATA_BYTES; see page_value.h
  *
  * List 0 is the frames, list 1 + n the copy-on-write layer of drive n. An entry
  * is a u32 number and the hash of its contents; hash 0: a frame of zeros, a

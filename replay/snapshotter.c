@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "replay/page_refs.h"
+#include "replay/page_value.h"
 #include "replay/record.h"
 #include "replay/snapshot.h"
 #include "replay/stage.h"
@@ -160,8 +161,7 @@ static bool name_page(struct snapshotter *s, const uint8_t *hash,
     ref->bytes = (uint32_t)got + 4;
     s->page_bytes += ref->bytes;
     s->pages++;
-    store_batch_put(&s->batch, STORE_PAGES, hash, PAGE_HASH_BYTES, s->packed,
-                    got + 4);
+    page_value_put(&s->batch, hash, s->packed, got + 4);
     return s->batch.bytes.used < BATCH_BYTES || commit(s, &s->batch, err);
 }
 
@@ -173,7 +173,7 @@ static void unname_page(void *context, const uint8_t hash[PAGE_HASH_BYTES])
         return;
     s->page_bytes -= ref->bytes;
     s->pages--;
-    store_batch_delete(&s->edits, STORE_PAGES, hash, PAGE_HASH_BYTES);
+    page_value_delete(&s->edits, hash);
 }
 
 /* ---- one list of a record ---------------------------------------------------

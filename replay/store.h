@@ -16,8 +16,8 @@
 #include <stdint.h>
 
 /* Version; a newer one is refused by name. Version 2: snapshots that name what
- * has changed since others. */
-#define STORE_FORMAT    2
+ * has changed since others. Version 3: long pages in two pieces. */
+#define STORE_FORMAT    3
 #define SNAPSHOT_FORMAT 2 /* the first with such snapshots */
 
 enum store_db {
@@ -25,7 +25,7 @@ enum store_db {
     STORE_EVENTS,    /* tick u64, index u32 */
     STORE_DIGESTS,   /* tick u64 */
     STORE_SNAPSHOTS, /* tick u64 */
-    STORE_PAGES,     /* content hash, 16 bytes */
+    STORE_PAGES,     /* content hash, 16 bytes; with a 0 behind it: the rest */
     STORE_OUTPUT,    /* tick u64, index u32 */
     STORE_TRACES,    /* trace u32, column u8, chunk u32; not in old sessions */
     STORE_DBS

@@ -319,7 +319,7 @@ bool machine_screen_text(struct machine *m, struct screen_text *text)
 
 static enum jit_tier2 tier2_of(const struct machine_engine *engine)
 {
-    if (engine->kind != ENGINE_TIER2)
+    if (engine->kind == ENGINE_TIER1)
         return JIT_TIER2_OFF;
     return engine->compiles_at_once ? JIT_TIER2_AT_ONCE : JIT_TIER2_THREAD;
 }

@@ -146,8 +146,8 @@ bool machine_screen_text(struct machine *m, struct screen_text *text);
 /* ---- engines: how guest instructions run; never what they do ----------------- */
 
 enum machine_engine_kind {
-    ENGINE_AUTO,   /* the fastest that this host allows: tier 1, or tier 0 where
-                      there is no memory for compiled code */
+    ENGINE_AUTO,   /* the fastest that this host allows: all tiers, or tier 0
+                      where there is no memory for compiled code */
     ENGINE_INTERP, /* tier 0 alone */
     ENGINE_TIER1,  /* tier 0, and blocks that run often compiled */
     ENGINE_TIER2   /* as above, and hot paths compiled as traces */

@@ -513,8 +513,8 @@ const struct option_row media_options[] = {
 const struct option_row engine_options[] = {
     {"engine", 0, "NAME",
      "interp interprets guest code, tier1 also compiles what runs "
-     "often, tier2 also compiles hot paths as one, auto (default) is "
-     "the usual choice; the guest cannot tell",
+     "often, tier2 also compiles hot paths as one, auto (default) "
+     "uses all three; the guest cannot tell",
      take_engine},
     {"jit-threshold", 0, "N",
      "executions of a block before tier 1 compiles it (default 10)",

@@ -82,11 +82,10 @@ static bool list(struct listing *l, struct error *err)
     if (l->json)
         (void)printf("%s]\n", l->count ? "" : "[");
     else
-        (void)printf("%llu snapshots, %llu bytes of records, %llu pages in "
+        (void)printf("%llu snapshots, %llu bytes of records, their pages in "
                      "%llu bytes\n",
                      (unsigned long long)l->count,
                      (unsigned long long)l->record_bytes,
-                     (unsigned long long)pages.records,
                      (unsigned long long)pages.file_bytes);
     return true;
 }

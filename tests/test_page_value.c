@@ -1,0 +1,174 @@
+/* Pages in the store: long ones in two pieces, those of older sessions in one. */
+#include "base/bytes.h"
+#include "replay/page_value.h"
+#include "replay/snapshot.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include <cmocka.h>
+
+enum { PAGES = 500 };
+static char dir[64], path[80];
+
+static int make_dir(void **state)
+{
+    (void)state;
+    strcpy(dir, "/tmp/relive-pages-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    (void)snprintf(path, sizeof path, "%s/s", dir);
+    return 0;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    char name[128];
+    static const char *const files[] = {"s/data.mdb", "s/lock.mdb", "s", ""};
+    for (unsigned i = 0; i < 4; i++) {
+        (void)snprintf(name, sizeof name, "%s/%s", dir, files[i]);
+        (void)remove(name);
+    }
+    return 0;
+}
+
+/* Page n: no two bytes of it help to compress another. */
+static void fill(uint8_t page[PAGE_DATA_BYTES], unsigned n)
+{
+    uint64_t x = n * 2 + 1;
+    for (unsigned i = 0; i < PAGE_DATA_BYTES; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        page[i] = (uint8_t)(x >> 56);
+    }
+}
+
+static size_t pack(const uint8_t page[PAGE_DATA_BYTES],
+                   uint8_t hash[PAGE_HASH_BYTES], uint8_t out[PAGE_VALUE_MAX])
+{
+    XXH128_canonical_t h;
+    XXH128_canonicalFromHash(&h, XXH3_128bits(page, PAGE_DATA_BYTES));
+    memcpy(hash, h.digest, PAGE_HASH_BYTES);
+    store_le32(out, PAGE_DATA_BYTES);
+    size_t got = ZSTD_compress(out + 4, PAGE_VALUE_MAX - 4, page,
+                               PAGE_DATA_BYTES, 1);
+    assert_false(ZSTD_isError(got));
+    return got + 4;
+}
+
+static void put(struct store_batch *b, unsigned n, bool whole)
+{
+    uint8_t page[PAGE_DATA_BYTES], hash[PAGE_HASH_BYTES], value[PAGE_VALUE_MAX];
+    fill(page, n);
+    size_t bytes = pack(page, hash, value);
+    assert_true(bytes > PAGE_HEAD_BYTES);
+    if (whole)
+        store_batch_put(b, STORE_PAGES, hash, PAGE_HASH_BYTES, value, bytes);
+    else
+        page_value_put(b, hash, value, bytes);
+}
+
+static void expect_page(struct store *s, unsigned n)
+{
+    uint8_t page[PAGE_DATA_BYTES], back[PAGE_DATA_BYTES];
+    uint8_t hash[PAGE_HASH_BYTES], value[PAGE_VALUE_MAX];
+    struct error err;
+    ZSTD_DCtx *unzip = ZSTD_createDCtx();
+    fill(page, n);
+    (void)pack(page, hash, value);
+    if (!snapshot_page(s, unzip, hash, back, &err))
+        fail_msg("%s", err.text);
+    assert_memory_equal(page, back, sizeof page);
+    (void)ZSTD_freeDCtx(unzip);
+}
+
+static void written(struct store_batch *b)
+{
+    struct store *s;
+    struct error err;
+    assert_true(store_create(path, 0, &s, &err));
+    if (!store_commit(s, b, &err))
+        fail_msg("%s", err.text);
+    store_close(s);
+}
+
+static void incompressible_pages_take_a_page_each(void **state)
+{
+    (void)state;
+    struct store_batch b;
+    struct store *s;
+    struct store_stats stats;
+    struct error err;
+    store_batch_init(&b);
+    for (unsigned n = 0; n < PAGES; n++)
+        put(&b, n, false);
+    written(&b);
+    store_batch_fini(&b);
+    assert_true(store_open(path, &s, &err));
+    for (unsigned n = 0; n < PAGES; n++)
+        expect_page(s, n);
+    assert_true(store_stats(s, STORE_PAGES, &stats, &err));
+    assert_int_equal(stats.records, 2 * PAGES);
+    assert_in_range(stats.file_bytes, PAGES * 4096, PAGES * 4096 * 11 / 10);
+    store_close(s);
+}
+
+static void pages_of_older_sessions_are_in_one_piece(void **state)
+{
+    (void)state;
+    struct store_batch b;
+    struct store *s;
+    struct error err;
+    store_batch_init(&b);
+    put(&b, 7, true);
+    put(&b, 8, false);
+    written(&b);
+    store_batch_fini(&b);
+    assert_true(store_open(path, &s, &err));
+    expect_page(s, 7);
+    expect_page(s, 8);
+    store_close(s);
+}
+
+static void deleting_takes_both_pieces(void **state)
+{
+    (void)state;
+    uint8_t page[PAGE_DATA_BYTES], hash[PAGE_HASH_BYTES], value[PAGE_VALUE_MAX];
+    struct store_batch b;
+    struct store *s;
+    struct store_stats stats;
+    struct error err;
+    store_batch_init(&b);
+    put(&b, 1, false);
+    put(&b, 2, false);
+    fill(page, 1);
+    (void)pack(page, hash, value);
+    page_value_delete(&b, hash);
+    written(&b);
+    store_batch_fini(&b);
+    assert_true(store_open(path, &s, &err));
+    assert_true(store_stats(s, STORE_PAGES, &stats, &err));
+    assert_int_equal(stats.records, 2);
+    expect_page(s, 2);
+    store_close(s);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(incompressible_pages_take_a_page_each),
+        TEST(pages_of_older_sessions_are_in_one_piece),
+        TEST(deleting_takes_both_pieces),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
