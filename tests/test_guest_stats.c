@@ -120,6 +120,15 @@ static void check_file(const char *path)
     json_decref(o);
 }
 
+static double device_ms(const char *path)
+{
+    json_t *o = json_load_file(path, 0, NULL);
+    double ms = json_number_value(
+        json_object_get(json_object_get(o, "io"), "device_ms"));
+    json_decref(o);
+    return ms;
+}
+
 static void stats_have_the_shape_of_the_schema(void **state)
 {
     struct lab *lab = *state;
@@ -132,6 +141,7 @@ static void stats_have_the_shape_of_the_schema(void **state)
     lab_run(lab, "$R replay s --engine interp --stats interp.json");
     lab_assert_status(lab, 0);
     check_file("run.json");
+    assert_true(device_ms("run.json") == 0); /* not asked for: it costs */
     check_file("record.json");
     check_file("replay.json");
     check_file("interp.json");
@@ -186,7 +196,8 @@ static void the_panel_is_over_pictures_only(void **state)
 static void slow_frames_are_told(void **state)
 {
     struct lab *lab = *state;
-    lab_run(lab, "$R run --slow-frame 1 " GUEST);
+    lab_run(lab, "$R run --slow-frame 1 --stats slow.json " GUEST);
+    assert_true(device_ms("slow.json") > 0);
     lab_assert_text(lab, "relive: slow frame at tick ");
     lab_assert_text(lab, "ms (CPU ");
     lab_assert_text(lab, "%, devices ");
@@ -197,6 +208,9 @@ static void slow_frames_are_told(void **state)
     lab_run(lab, "cat log.txt");
     lab_assert_text(lab, "slow frame at tick ");
     lab_run(lab, "$R run --slow-frame 0 " GUEST);
+    lab_assert_status(lab, 2);
+    lab_assert_one_sentence(lab);
+    lab_run(lab, "$R replay s --jobs 2 --hud");
     lab_assert_status(lab, 2);
     lab_assert_one_sentence(lab);
 }

@@ -351,8 +351,9 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
                                         .on_code = engine->on_code,
                                         .on_code_context =
                                             engine->on_code_context};
-    bus_set_clock(m->bus, engine->now_ns, NULL);
-    phys_set_clock(m->phys, engine->now_ns, NULL);
+    bus_set_clock(m->bus, engine->times_devices ? engine->now_ns : NULL, NULL);
+    phys_set_clock(m->phys, engine->times_devices ? engine->now_ns : NULL,
+                   NULL);
     jit_free(m->jit);
     m->jit = NULL;
     if (engine->kind == ENGINE_INTERP)

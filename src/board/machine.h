@@ -163,8 +163,9 @@ struct machine_engine {
     bool compiles_at_once;    /* traces on the vCPU's thread: for tests */
     bool count_lookups;       /* jit_options.count_lookups */
     bool count_memory;        /* jit_options.count_memory */
-    uint64_t (*now_ns)(void *context); /* times compilation and devices; NULL:
-                                          no. Also called on the JIT thread */
+    uint64_t (*now_ns)(void *context); /* times compilation; NULL: no.
+                                          Called on the JIT thread */
+    bool times_devices;       /* by now_ns, some 50 ns for each access */
     jit_code_fn *on_code;     /* told of compiled code; NULL: nobody */
     void *on_code_context;    /* borrowed */
 };

@@ -13,7 +13,7 @@ struct machine_stats {
     uint64_t translate_slow_calls, walks, l2_hits, large_hits, table_drops;
     uint64_t mmio_reads, mmio_writes, port_reads, port_writes;
     uint64_t dma_read_bytes, dma_write_bytes;
-    /* Host nanoseconds: chips at work (0: the engine's now_ns is NULL), and in
+    /* Host nanoseconds: chips at work (0: the engine's times_devices is off), and in
      * reads of images, which chips wait for. */
     uint64_t device_ns, image_read_ns;
     uint64_t ram_bytes, ram_touched_bytes;

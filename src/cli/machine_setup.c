@@ -297,6 +297,7 @@ bool machine_setup_engine(struct machine_setup *s, const struct cli_options *o,
     struct machine_engine engine = o->engine;
     if (stats_wanted(o)) {
         engine.now_ns = compile_clock;
+        engine.times_devices = o->hud || o->slow_frame_ms;
         engine.count_lookups = true;
     }
     if (o->jit_perf_map) {
