@@ -132,6 +132,8 @@ struct run {
     size_t window_count, window_room;
     struct compiled *blocks; /* owned */
     size_t block_count, block_room;
+    struct jit_trace *traces; /* owned */
+    size_t trace_count, trace_room;
     bool is_short; /* of memory */
 };
 
@@ -140,8 +142,10 @@ static int run_collect(lua_State *L)
     struct run *r = lua_touserdata(L, 1);
     free(r->windows);
     free(r->blocks);
+    free(r->traces);
     r->windows = NULL;
     r->blocks = NULL;
+    r->traces = NULL;
     return 0;
 }
 
@@ -175,6 +179,22 @@ static void on_code(void *context, const struct jit_code *code)
                           .host_bytes = code->host_bytes,
                           .tick = machine_tick(r->machine),
                           .tier = code->tier};
+}
+
+/* A jit_trace_fn. */
+static void on_trace(void *context, const struct jit_trace *trace)
+{
+    struct run *r = context;
+    if (r->trace_count == r->trace_room) {
+        size_t room = r->trace_room ? 2 * r->trace_room : 256;
+        struct jit_trace *t = realloc(r->traces, room * sizeof *t);
+        r->is_short |= !t;
+        if (!t)
+            return;
+        r->traces = t;
+        r->trace_room = room;
+    }
+    r->traces[r->trace_count++] = *trace;
 }
 
 static bool end_window(struct run *r, const struct lua_host *host)
@@ -224,11 +244,13 @@ static void run_part(lua_State *L, struct run *r, struct lua_session *ls,
         engine = *host->engine;
     engine.now_ns = host->now_ns;
     engine.on_code = on_code;
+    engine.on_trace = on_trace;
     engine.on_code_context = r;
     if (!machine_set_engine(ls->machine, &engine, &err))
         (void)lua_raise(L, &err);
     enum travel_stop stop = run_windows(r, ls, host, to, every, &err);
     engine.on_code = NULL;
+    engine.on_trace = NULL; /* those there are have their say now */
     engine.on_code_context = NULL;
     if (!machine_set_engine(ls->machine, &engine, &other))
         (void)lua_raise(L, &other);
@@ -271,6 +293,21 @@ static void push_blocks(lua_State *L, const struct run *r)
         lua_set_u64(L, "host_bytes", b->host_bytes);
         lua_set_u64(L, "tier", b->tier);
         lua_set_u64(L, "tick", b->tick);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+static void push_traces(lua_State *L, const struct run *r)
+{
+    lua_createtable(L, (int)r->trace_count, 0);
+    for (size_t i = 0; i < r->trace_count; i++) {
+        const struct jit_trace *t = &r->traces[i];
+        lua_createtable(L, 0, 5);
+        lua_set_u64(L, "address", t->guest);
+        lua_set_u64(L, "insns", t->insns);
+        lua_set_u64(L, "ticks", t->ticks);
+        lua_set_u64(L, "guard_fails", t->guard_fails);
+        lua_set_u64(L, "deopts", t->deopts);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -324,6 +361,8 @@ static int stats_run(lua_State *L)
     lua_setfield(L, -2, "series");
     push_blocks(L, r);
     lua_setfield(L, -2, "blocks");
+    push_traces(L, r);
+    lua_setfield(L, -2, "traces");
     return 1;
 }
 
@@ -334,8 +373,10 @@ static const struct lua_api_entry stats_entries[] = {
      .doc = "Run a part of a session with the engine of the command line and "
             "count: ticks, insns, tier_insns[0..2], memory and I/O figures, "
             "host_s, mips, jit (as jit.run), series (the same for windows of "
-            "`every` ticks, a 20th by default) and blocks (what was compiled: "
-            "{address, host_bytes, tier, tick})."},
+            "`every` ticks, a 20th by default), blocks (what was compiled: "
+            "{address, host_bytes, tier, tick}) and traces (of tier 2, by the "
+            "address of their head: {address, insns, ticks, guard_fails, "
+            "deopts})."},
     {0},
 };
 
@@ -354,7 +395,7 @@ static int jit_run(lua_State *L)
     (void)stats_run(L);
     lua_getfield(L, -1, "jit");
     static const char *const also[] = {"insns", "tier_insns", "host_s",
-                                       "blocks", "has_jit"};
+                                       "blocks", "traces", "has_jit"};
     for (unsigned i = 0; i < sizeof also / sizeof also[0]; i++) {
         lua_getfield(L, -2, also[i]);
         lua_setfield(L, -2, also[i]);

@@ -72,6 +72,10 @@ local function report(of)
         return a.host_bytes > b.host_bytes or a.host_bytes == b.host_bytes and
                    a.address < b.address
     end)
+    table.sort(r.traces, function(a, b)
+        local m, n = a.guard_fails + a.deopts, b.guard_fails + b.deopts
+        return m > n or m == n and a.address < b.address
+    end)
     return r
 end
 
@@ -119,6 +123,16 @@ local function print_run(of, r)
         rows[i] = {percent(r.hot[i].ticks, r.profiled), r.hot[i].name}
     end
     args.table(rows)
+    if #r.traces > 0 then
+        print("\ntraces that were left most")
+        rows = {{"address", "guards", "deopts", "ticks", "function"}}
+        for i = 1, math.min(o.top, #r.traces) do
+            local t = r.traces[i]
+            rows[i + 1] = {hex(t.address), t.guard_fails, t.deopts, t.ticks,
+                           symbols.format(t.address, of:at(r.to))}
+        end
+        args.table(rows)
+    end
     print("\nlargest compiled blocks")
     rows = {{"address", "host bytes", "function"}}
     for i = 1, math.min(o.top, #r.blocks) do

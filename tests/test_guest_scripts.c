@@ -349,8 +349,19 @@ static void jit_report_adds_up(void **state)
     assert_int_equal(number(tiers, "0") + number(tiers, "1") +
                          number(tiers, "2"),
                      number(o, "insns"));
-    json_t *blocks = json_object_get(o, "blocks"), *block;
+    json_t *traces = json_object_get(o, "traces"), *trace,
+           *jit = json_object_get(o, "jit");
+    uint64_t ticks = 0, deopts = 0;
     size_t n, of_tier_1 = 0;
+    json_array_foreach(traces, n, trace) {
+        ticks += (uint64_t)number(trace, "ticks");
+        deopts += (uint64_t)number(trace, "deopts");
+    }
+    assert_int_equal(ticks, number(tiers, "2"));
+    assert_int_equal(deopts, number(jit, "deopts"));
+    assert_true(number(jit, "tier2_blocks_compiled") >= 1 &&
+                json_array_size(traces) >= 1);
+    json_t *blocks = json_object_get(o, "blocks"), *block;
     json_array_foreach(blocks, n, block) /* traces are there too */
         of_tier_1 += number(block, "tier") == 1;
     assert_int_equal(of_tier_1,

@@ -349,6 +349,7 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
                                         .count_lookups = engine->count_lookups,
                                         .count_memory = engine->count_memory,
                                         .on_code = engine->on_code,
+                                        .on_trace = engine->on_trace,
                                         .on_code_context =
                                             engine->on_code_context};
     bus_set_clock(m->bus, engine->times_devices ? engine->now_ns : NULL, NULL);

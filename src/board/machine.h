@@ -167,7 +167,8 @@ struct machine_engine {
                                           Called on the JIT thread */
     bool times_devices;       /* by now_ns, some 50 ns for each access */
     jit_code_fn *on_code;     /* told of compiled code; NULL: nobody */
-    void *on_code_context;    /* borrowed */
+    jit_trace_fn *on_trace;   /* told of traces that are freed */
+    void *on_code_context;    /* borrowed; of both */
 };
 const char *machine_engine_name(enum machine_engine_kind kind);
 /* A new machine interprets. Between runs only; may be called again. */

@@ -25,6 +25,16 @@ struct jit_code {
 };
 typedef void jit_code_fn(void *context, const struct jit_code *code);
 
+/* What became of a trace of tier 2, told when it is freed. */
+struct jit_trace {
+    uint64_t guest;       /* linear address of its head */
+    uint64_t insns;       /* of its path */
+    uint64_t ticks;       /* executed in it */
+    uint64_t guard_fails; /* it was left because it went another way */
+    uint64_t deopts;      /* instructions of it that tier 0 did */
+};
+typedef void jit_trace_fn(void *context, const struct jit_trace *trace);
+
 /* What compiles hot traces (tier 2). */
 enum jit_tier2 {
     JIT_TIER2_OFF,
@@ -63,7 +73,8 @@ struct jit_options {
     bool count_lookups;       /* count searches for code by RIP */
     bool count_memory;        /* count the guest's memory accesses */
     jit_code_fn *on_code;     /* NULL: nobody listens */
-    void *on_code_context;    /* borrowed */
+    jit_trace_fn *on_trace;   /* NULL: nobody listens */
+    void *on_code_context;    /* borrowed; of both */
 };
 
 /* Attach to a CPU, which is borrowed and must not move. NULL and err when

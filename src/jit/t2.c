@@ -156,12 +156,28 @@ static void sum_up(struct t2_total *to, const struct t2_count *n)
         to->fails[k] += n->fails[k];
 }
 
+static void tell_of(const struct t2 *t, const struct t2_trace *trace)
+{
+    const struct jit_options *options = &t->j->options;
+    const struct t2_count *n = &t->near_data->count[trace->id];
+    struct jit_trace made = {.guest = trace->head,
+                             .insns = trace->insn_count,
+                             .ticks = n->ticks,
+                             .deopts = n->fails[T2_FAIL_ACCESS]};
+    if (!options->on_trace)
+        return;
+    for (unsigned k = 0; k < T2_REASONS; k++)
+        made.guard_fails += k == T2_FAIL_ACCESS ? 0 : n->fails[k];
+    options->on_trace(options->on_code_context, &made);
+}
+
 static void free_trace(struct t2 *t, uint32_t id)
 {
     struct t2_trace *trace = t->traces[id];
     t->traces[id] = NULL;
     if (!trace)
         return;
+    tell_of(t, trace);
     sum_up(&t->past, &t->near_data->count[id]);
     memset(&t->near_data->count[id], 0, sizeof *t->near_data->count);
     free(trace->sites);
