@@ -1,16 +1,9 @@
 /* Rules for near control transfers: linked jumps inside the page, a table look-up
  * for everything else. */
 #include "jit/lower.h"
+#include "jit/codes.h"
 
 #include <Zydis/Mnemonic.h>
-
-static const uint16_t jump_codes[16] = {
-    ZYDIS_MNEMONIC_JO,  ZYDIS_MNEMONIC_JNO,  ZYDIS_MNEMONIC_JB,
-    ZYDIS_MNEMONIC_JNB, ZYDIS_MNEMONIC_JZ,   ZYDIS_MNEMONIC_JNZ,
-    ZYDIS_MNEMONIC_JBE, ZYDIS_MNEMONIC_JNBE, ZYDIS_MNEMONIC_JS,
-    ZYDIS_MNEMONIC_JNS, ZYDIS_MNEMONIC_JP,   ZYDIS_MNEMONIC_JNP,
-    ZYDIS_MNEMONIC_JL,  ZYDIS_MNEMONIC_JNL,  ZYDIS_MNEMONIC_JLE,
-    ZYDIS_MNEMONIC_JNLE};
 
 /* A RIP in H_RCX that is not canonical faults at the branch: interpret it. */
 static void check_canonical(struct lower *l)
@@ -54,7 +47,7 @@ static bool lower_jcc(struct lower *l)
 {
     unsigned code = 0;
     int64_t target;
-    while (code < 16 && jump_codes[code] != l->i->mnemonic)
+    while (code < 16 && jit_jump_codes[code] != l->i->mnemonic)
         code++;
     if (code == 16 || !relative_target(l, &target))
         return false;

@@ -1,6 +1,7 @@
 /* Rules for the integer instructions: the same host instruction on mapped
  * registers. */
 #include "jit/lower.h"
+#include "jit/codes.h"
 
 #include "jit/probe.h"
 
@@ -367,28 +368,10 @@ static bool lower_extend(struct lower *l)
 
 /* ---- shifts ----------------------------------------------------------------------------- */
 
-static int shift_digit(uint16_t mnemonic)
-{
-    switch (mnemonic) {
-    case ZYDIS_MNEMONIC_ROL:
-        return 0;
-    case ZYDIS_MNEMONIC_ROR:
-        return 1;
-    case ZYDIS_MNEMONIC_SHL:
-        return 4;
-    case ZYDIS_MNEMONIC_SHR:
-        return 5;
-    case ZYDIS_MNEMONIC_SAR:
-        return 7;
-    default:
-        return -1;
-    }
-}
-
 static bool lower_shift(struct lower *l)
 {
     const struct insn *i = l->i;
-    int digit = shift_digit(i->mnemonic);
+    int digit = jit_shift_digit(i->mnemonic);
     if (digit < 0 || !l->j->host.shifts)
         return false;
     unsigned size = i->size, g = 0;
@@ -464,27 +447,12 @@ static bool lower_cmov(struct lower *l, unsigned code)
     return true;
 }
 
-static const uint16_t set_codes[16] = {
-    ZYDIS_MNEMONIC_SETO,  ZYDIS_MNEMONIC_SETNO,  ZYDIS_MNEMONIC_SETB,
-    ZYDIS_MNEMONIC_SETNB, ZYDIS_MNEMONIC_SETZ,   ZYDIS_MNEMONIC_SETNZ,
-    ZYDIS_MNEMONIC_SETBE, ZYDIS_MNEMONIC_SETNBE, ZYDIS_MNEMONIC_SETS,
-    ZYDIS_MNEMONIC_SETNS, ZYDIS_MNEMONIC_SETP,   ZYDIS_MNEMONIC_SETNP,
-    ZYDIS_MNEMONIC_SETL,  ZYDIS_MNEMONIC_SETNL,  ZYDIS_MNEMONIC_SETLE,
-    ZYDIS_MNEMONIC_SETNLE};
-static const uint16_t cmov_codes[16] = {
-    ZYDIS_MNEMONIC_CMOVO,  ZYDIS_MNEMONIC_CMOVNO,  ZYDIS_MNEMONIC_CMOVB,
-    ZYDIS_MNEMONIC_CMOVNB, ZYDIS_MNEMONIC_CMOVZ,   ZYDIS_MNEMONIC_CMOVNZ,
-    ZYDIS_MNEMONIC_CMOVBE, ZYDIS_MNEMONIC_CMOVNBE, ZYDIS_MNEMONIC_CMOVS,
-    ZYDIS_MNEMONIC_CMOVNS, ZYDIS_MNEMONIC_CMOVP,   ZYDIS_MNEMONIC_CMOVNP,
-    ZYDIS_MNEMONIC_CMOVL,  ZYDIS_MNEMONIC_CMOVNL,  ZYDIS_MNEMONIC_CMOVLE,
-    ZYDIS_MNEMONIC_CMOVNLE};
-
 static bool lower_conditional(struct lower *l)
 {
     for (unsigned code = 0; code < 16; code++) {
-        if (l->i->mnemonic == set_codes[code])
+        if (l->i->mnemonic == jit_set_codes[code])
             return lower_setcc(l, code);
-        if (l->i->mnemonic == cmov_codes[code])
+        if (l->i->mnemonic == jit_cmov_codes[code])
             return lower_cmov(l, code);
     }
     return false;

@@ -1,16 +1,9 @@
 /* Branches of the trace: followed where they went when it was recorded, under a
  * guard. */
+#include "jit/codes.h"
 #include "jit/t2_build.h"
 
 #include <Zydis/Mnemonic.h>
-
-static const uint16_t jump_codes[16] = {
-    ZYDIS_MNEMONIC_JO,  ZYDIS_MNEMONIC_JNO,  ZYDIS_MNEMONIC_JB,
-    ZYDIS_MNEMONIC_JNB, ZYDIS_MNEMONIC_JZ,   ZYDIS_MNEMONIC_JNZ,
-    ZYDIS_MNEMONIC_JBE, ZYDIS_MNEMONIC_JNBE, ZYDIS_MNEMONIC_JS,
-    ZYDIS_MNEMONIC_JNS, ZYDIS_MNEMONIC_JP,   ZYDIS_MNEMONIC_JNP,
-    ZYDIS_MNEMONIC_JL,  ZYDIS_MNEMONIC_JNL,  ZYDIS_MNEMONIC_JLE,
-    ZYDIS_MNEMONIC_JNLE};
 
 static bool is_canonical(uint64_t rip)
 {
@@ -60,7 +53,7 @@ static bool build_jcc(struct t2_build *b)
     struct t2_ir *ir = b->ir;
     unsigned code = 0;
     uint64_t target, behind = b->t->rip + b->i->len;
-    while (code < 16 && jump_codes[code] != b->i->mnemonic)
+    while (code < 16 && jit_jump_codes[code] != b->i->mnemonic)
         code++;
     if (code == 16 || !relative_target(b, &target))
         return false;

@@ -1,34 +1,17 @@
 /* Shifts, multiplication, conditions and bit tests as ops. */
+#include "jit/codes.h"
 #include "jit/t2_build.h"
 
 #include <Zydis/Mnemonic.h>
 
 /* ---- shifts -------------------------------------------------------------- */
 
-static int shift_digit(uint16_t mnemonic)
-{
-    switch (mnemonic) {
-    case ZYDIS_MNEMONIC_ROL:
-        return 0;
-    case ZYDIS_MNEMONIC_ROR:
-        return 1;
-    case ZYDIS_MNEMONIC_SHL:
-        return 4;
-    case ZYDIS_MNEMONIC_SHR:
-        return 5;
-    case ZYDIS_MNEMONIC_SAR:
-        return 7;
-    default:
-        return -1;
-    }
-}
-
 static bool build_shift(struct t2_build *b)
 {
     const struct insn *i = b->i;
     struct t2_ir *ir = b->ir;
     struct t2_place p;
-    int digit = shift_digit(i->mnemonic);
+    int digit = jit_shift_digit(i->mnemonic);
     bool by_cl = i->form == FORM_RR || i->form == FORM_MR;
     bool is_memory = i->form == FORM_MR || i->form == FORM_MI;
     unsigned count = (unsigned)i->imm & (i->size == 8 ? 63 : 31);
@@ -160,21 +143,6 @@ static bool build_div(struct t2_build *b)
 
 /* ---- conditions ---------------------------------------------------------- */
 
-static const uint16_t set_codes[16] = {
-    ZYDIS_MNEMONIC_SETO,  ZYDIS_MNEMONIC_SETNO,  ZYDIS_MNEMONIC_SETB,
-    ZYDIS_MNEMONIC_SETNB, ZYDIS_MNEMONIC_SETZ,   ZYDIS_MNEMONIC_SETNZ,
-    ZYDIS_MNEMONIC_SETBE, ZYDIS_MNEMONIC_SETNBE, ZYDIS_MNEMONIC_SETS,
-    ZYDIS_MNEMONIC_SETNS, ZYDIS_MNEMONIC_SETP,   ZYDIS_MNEMONIC_SETNP,
-    ZYDIS_MNEMONIC_SETL,  ZYDIS_MNEMONIC_SETNL,  ZYDIS_MNEMONIC_SETLE,
-    ZYDIS_MNEMONIC_SETNLE};
-static const uint16_t cmov_codes[16] = {
-    ZYDIS_MNEMONIC_CMOVO,  ZYDIS_MNEMONIC_CMOVNO,  ZYDIS_MNEMONIC_CMOVB,
-    ZYDIS_MNEMONIC_CMOVNB, ZYDIS_MNEMONIC_CMOVZ,   ZYDIS_MNEMONIC_CMOVNZ,
-    ZYDIS_MNEMONIC_CMOVBE, ZYDIS_MNEMONIC_CMOVNBE, ZYDIS_MNEMONIC_CMOVS,
-    ZYDIS_MNEMONIC_CMOVNS, ZYDIS_MNEMONIC_CMOVP,   ZYDIS_MNEMONIC_CMOVNP,
-    ZYDIS_MNEMONIC_CMOVL,  ZYDIS_MNEMONIC_CMOVNL,  ZYDIS_MNEMONIC_CMOVLE,
-    ZYDIS_MNEMONIC_CMOVNLE};
-
 static bool build_setcc(struct t2_build *b, unsigned code)
 {
     const struct insn *i = b->i;
@@ -218,9 +186,9 @@ static bool build_cmov(struct t2_build *b, unsigned code)
 static bool build_conditional(struct t2_build *b)
 {
     for (unsigned code = 0; code < 16; code++) {
-        if (b->i->mnemonic == set_codes[code])
+        if (b->i->mnemonic == jit_set_codes[code])
             return build_setcc(b, code);
-        if (b->i->mnemonic == cmov_codes[code])
+        if (b->i->mnemonic == jit_cmov_codes[code])
             return build_cmov(b, code);
     }
     return false;
