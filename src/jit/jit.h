@@ -107,6 +107,14 @@ enum jit_exit {
 };
 extern const char *const jit_exit_names[JIT_EXITS];
 
+/* Instructions that paths of tier 2 end in front of or with, because no trace
+ * holds them: so many paths. */
+struct jit_cut {
+    const char *mnemonic; /* NULL: no more */
+    uint64_t paths;
+};
+enum { JIT_CUTS = 16 };
+
 struct jit_stats {
     uint64_t blocks_compiled; /* jit.tier1.blocks_compiled_total */
     uint64_t code_bytes;      /* jit.cache.used_bytes */
@@ -118,6 +126,7 @@ struct jit_stats {
     uint64_t guard_fail_branch, guard_fail_target, guard_fail_head,
         guard_fail_key, guard_fail_span;
     uint64_t deopts; /* instructions of traces that tier 0 did */
+    struct jit_cut cuts[JIT_CUTS]; /* the most frequent first */
     uint64_t capacity_bytes;  /* jit.cache.capacity_bytes */
     uint64_t flushes, links;
     uint64_t tier1_ns;        /* jit.tier1.compile_time_total; 0: not timed */
@@ -131,5 +140,7 @@ struct jit_stats {
     uint64_t memory_accesses;    /* mmu.guest_mem_ops; 0: not counted */
 };
 void jit_stats(const struct jit *j, struct jit_stats *out);
+/* 0 when the mnemonic is not among the cuts. */
+uint64_t jit_cut_paths(const struct jit_stats *s, const char *mnemonic);
 
 #endif

@@ -202,6 +202,7 @@ void t2_finish(struct t2 *t, struct t2_request *q)
         s->pass_ns[n] += q->pass_ns[n];
     bool is_mine = q->generation == t->generation;
     q->is_compiled &= !q->is_sampled;
+    t2_count_cut(t, q->cut);
     bool ok = q->is_compiled && is_current(t, q) && has_room(t, q);
     if (ok) {
         install(t, q);
@@ -430,4 +431,5 @@ void t2_stats(const struct t2 *t, struct jit_stats *out)
     out->guard_fail_key = all.fails[T2_FAIL_KEY];
     out->guard_fail_span = all.fails[T2_FAIL_SPAN];
     out->deopts = all.fails[T2_FAIL_ACCESS];
+    t2_top_cuts(t, out->cuts);
 }
