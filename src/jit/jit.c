@@ -282,7 +282,7 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
     probe_x87(j);
     if (!j->options.tier1_threshold)
         j->options.tier1_threshold = JIT_THRESHOLD_STANDARD;
-    j->bytes = options->cache_bytes ? options->cache_bytes & ~(size_t)0xffff
+    j->bytes = options->cache_bytes ? options->cache_bytes
                                     : JIT_CACHE_STANDARD;
     j->bytes = (j->bytes + JIT_JUMPS * sizeof *j->jumps + PAGE_BYTES - 1) &
                ~(size_t)(PAGE_BYTES - 1);
