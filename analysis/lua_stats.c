@@ -247,8 +247,8 @@ static void run_part(lua_State *L, struct run *r, struct lua_session *ls,
     struct machine_engine engine = {0};
     lua_session_go(L, ls, (struct machine_place){from, 0});
     r->machine = ls->machine;
-    if (host->engine)
-        engine = *host->engine;
+    if (ls->engine)
+        engine = *ls->engine;
     engine.now_ns = host->now_ns;
     engine.on_code = on_code;
     engine.on_trace = on_trace;
