@@ -57,7 +57,8 @@ enum {
     JP_SEL_DATA16 = 0x70,
     JP_SEL_STACK16 = 0x78,
     JP_SEL_ALIAS16 = 0x80, /* the code, writable */
-    JP_SEL_DOWN16 = 0x88   /* data, expand-down */
+    JP_SEL_DOWN16 = 0x88,  /* data, expand-down */
+    JP_SEL_SHORT16 = 0x90  /* as JP_SEL_CODE16, with another limit */
 };
 
 enum jp_mode {

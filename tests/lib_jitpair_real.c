@@ -114,7 +114,7 @@ static void set_selectors(struct jp_scene *s)
     const uint32_t code = (uint32_t)s->code, data = (uint32_t)s->data;
     const struct jp_segment all[] = {
         {JP_SEL_CODE16 | 3, code},  {JP_SEL_CODE16 | 3, code},
-        {JP_SEL_CODE16 | 3, code},  {JP_SEL_OTHER16 | 3, code + 0x2345},
+        {JP_SEL_SHORT16 | 3, code}, {JP_SEL_OTHER16 | 3, code + 0x2345},
         {JP_SEL_DATA16 | 3, data},  {JP_SEL_DATA16 | 3, data},
         {JP_SEL_SMALL | 3, data},   {JP_SEL_BASED | 3, data},
         {JP_SEL_ALIAS16 | 3, code}, {JP_SEL_DOWN16 | 3, data},

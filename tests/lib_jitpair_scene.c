@@ -57,6 +57,7 @@ static void put_descriptors(struct jp_scene *s)
     store_le64(s->ram + JP_GDT + JP_SEL_BASED, 0x00cff3000000ffff | base);
     base = (s->code & 0xffffff) << 16;
     store_le64(s->ram + JP_GDT + JP_SEL_CODE16, 0x0000fb000000ffff | base);
+    store_le64(s->ram + JP_GDT + JP_SEL_SHORT16, 0x0000fb0000001b7f | base);
     store_le64(s->ram + JP_GDT + JP_SEL_ALIAS16, 0x0000f3000000ffff | base);
     base += 0x2345ull << 16;
     store_le64(s->ram + JP_GDT + JP_SEL_OTHER16, 0x0000fb0000001caf | base);
@@ -423,7 +424,7 @@ static void set_segments(const struct jp_scene *s, struct cpu *c)
     c->seg[SEG_FS] = segment_of(s, JP_SEL_SMALL | 3);
     c->seg[SEG_GS] = segment_of(s, JP_SEL_BASED | 3);
     c->cpl = s->user ? 3 : 0;
-    c->gdtr = (struct table_register){.base = JP_GDT, .limit = 0x8f};
+    c->gdtr = (struct table_register){.base = JP_GDT, .limit = 0x97};
     c->idtr = (struct table_register){.base = JP_IDT, .limit = 0xfff};
     c->tr = (struct segment){.base = JP_TSS,
                              .limit = 0xfff,
