@@ -538,7 +538,8 @@ static void put_code(struct jp_scene *s, const char *code, unsigned bytes)
 
 /* traces: in tier 2, where every change of page misses the TLB. */
 static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
-                     const char *code, unsigned bytes, FILE *out)
+                     const char *code, unsigned bytes, FILE *out,
+                     struct jit_stats *stats)
 {
     struct error err = {0};
     struct pair *p = calloc(1, sizeof *p);
@@ -567,21 +568,30 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
         print_pair(p, out);
         print_difference(p, out);
     }
+    if (p->side[1].jit)
+        jit_stats(p->side[1].jit, stats);
     pair_fini(p);
     free(p);
     return ok;
 }
 
+bool jp_run_traces(enum jp_mode mode, bool user, const char *code,
+                   unsigned bytes, FILE *out, struct jit_stats *stats)
+{
+    return run_code(mode, user, 2, true, code, bytes, out, stats);
+}
+
 bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out)
 {
     bool ok = true;
+    struct jit_stats stats;
     for (unsigned mode = 0; mode < JP_MODES; mode++)
         for (unsigned n = 0; n < 12 && (modes >> mode & 1); n++) {
             bool user = n & 1;
             if (user && mode == JP_FLAT)
                 continue;
             ok &= run_code((enum jp_mode)mode, user, n / 4, n & 2, code, bytes,
-                           out);
+                           out, &stats);
         }
     return ok;
 }

@@ -88,6 +88,7 @@ static void begin(struct t2 *t, struct block_code *k)
     q->one_page = true;
     q->is_loop = q->is_compiled = q->is_broken = false;
     q->no_spans = k->attempts > 1;
+    q->cut = 0;
     q->code = NULL;
     q->fixes = NULL;
     q->links = NULL;
@@ -324,6 +325,8 @@ static void record(struct t2 *t, struct block_code *k)
     struct t2_insn *last = &q->insns[q->insn_count - 1];
     if (last->i.cls != CLASS_NORMAL)
         last->next = rip;
+    if (last->i.cls == CLASS_STOP)
+        t2_count_cut(t, last->i.mnemonic);
     if (rip == q->trace->head && t->depth == 0) {
         complete(t, true);
         return;
