@@ -536,9 +536,10 @@ static void put_code(struct jp_scene *s, const char *code, unsigned bytes)
     }
 }
 
-/* traces: in tier 2, where every change of page misses the TLB. */
-static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
-                     const char *code, unsigned bytes, FILE *out,
+/* least, if any: in tier 2, with traces of that length, where every change of page
+ * misses the TLB. */
+static bool run_code(enum jp_mode mode, bool user, unsigned shape,
+                     unsigned least, const char *code, unsigned bytes, FILE *out,
                      struct jit_stats *stats)
 {
     struct error err = {0};
@@ -553,10 +554,10 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
         (struct plan){.jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
                       .slice_shape = shape,
                       .budget = 400};
-    if (traces) {
+    if (least) {
         p->plan.jit.tier2 = JIT_TIER2_AT_ONCE;
         p->plan.jit.tier2_threshold = 2;
-        p->plan.jit.trace_min = 1;
+        p->plan.jit.trace_min = least;
         p->plan.tlb = 1;
         p->plan.budget = 2000;
     }
@@ -575,10 +576,11 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
     return ok;
 }
 
-bool jp_run_traces(enum jp_mode mode, bool user, const char *code,
-                   unsigned bytes, FILE *out, struct jit_stats *stats)
+bool jp_run_traces(enum jp_mode mode, bool user, unsigned least,
+                   const char *code, unsigned bytes, FILE *out,
+                   struct jit_stats *stats)
 {
-    return run_code(mode, user, 2, true, code, bytes, out, stats);
+    return run_code(mode, user, 2, least, code, bytes, out, stats);
 }
 
 bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out)
@@ -590,7 +592,7 @@ bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out)
             bool user = n & 1;
             if (user && mode == JP_FLAT)
                 continue;
-            ok &= run_code((enum jp_mode)mode, user, n / 4, n & 2, code, bytes,
+            ok &= run_code((enum jp_mode)mode, user, n / 4, n >> 1 & 1, code, bytes,
                            out, &stats);
         }
     return ok;
