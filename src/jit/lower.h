@@ -127,6 +127,7 @@ static inline bool lower_is_usual(const struct lower *l, unsigned opsize)
 /* A rule: emit the current instruction; false: no rule, nothing emitted. */
 typedef bool rule_fn(struct lower *l);
 bool lower_int(struct lower *l);
+bool lower_shift(struct lower *l);
 bool lower_branch(struct lower *l);
 bool lower_sse(struct lower *l);
 bool lower_x87(struct lower *l);
