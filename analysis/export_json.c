@@ -172,7 +172,7 @@ static json_t *chips(struct machine *m)
 static json_t *machine_json(struct machine *m)
 {
     struct machine_place place = machine_place(m);
-    char *text = machine_config_to_json(machine_config(m));
+    char *text = machine_config_to_json(machine_config(m), CONFIG_MACHINE);
     json_t *config = text ? json_loads(text, 0, NULL) : NULL;
     free(text);
     return json_pack(

@@ -80,6 +80,8 @@ enum lua_slot {
 struct lua_session {
     struct travel *travel;
     struct machine *machine;
+    const struct machine_engine *engine; /* borrowed: what it runs by; NULL:
+                                            the fastest */
     const struct session *session;
     const char *path;
     /* Where calls that name no tick look: --at, or session:go(). */
@@ -103,7 +105,6 @@ struct lua_host {
     bool (*write_png)(void *context, struct machine *m, const char *path,
                       struct error *err);
     uint64_t (*now_ns)(void *context); /* a monotonic clock */
-    const struct machine_engine *engine; /* borrowed; of all machines */
     bool allows_files; /* scripts may name files to read and write */
     bool wants_json;   /* --json: scripts print JSON where they can */
 };

@@ -86,6 +86,13 @@ static void push_jit(lua_State *L, const struct jit_stats *before,
                        (double)(after->pass_ns[i] - before->pass_ns[i]) / 1e6);
     lua_setfield(L, -2, "passes_ms");
     lua_newtable(L);
+    for (unsigned i = 0; i < JIT_CUTS && after->cuts[i].mnemonic; i++) {
+        const struct jit_cut *cut = &after->cuts[i];
+        lua_set_u64(L, cut->mnemonic,
+                    cut->paths - jit_cut_paths(before, cut->mnemonic));
+    }
+    lua_setfield(L, -2, "cuts");
+    lua_newtable(L);
     for (unsigned i = 0; i < JIT_EXITS; i++)
         lua_set_u64(L, jit_exit_names[i], after->exit[i] - before->exit[i]);
     lua_setfield(L, -2, "exits");
@@ -240,8 +247,8 @@ static void run_part(lua_State *L, struct run *r, struct lua_session *ls,
     struct machine_engine engine = {0};
     lua_session_go(L, ls, (struct machine_place){from, 0});
     r->machine = ls->machine;
-    if (host->engine)
-        engine = *host->engine;
+    if (ls->engine)
+        engine = *ls->engine;
     engine.now_ns = host->now_ns;
     engine.on_code = on_code;
     engine.on_trace = on_trace;
@@ -411,7 +418,8 @@ static const struct lua_api_entry jit_entries[] = {
             "lookup_hit, lookup_miss, tier1_compile_ms, tier2_compile_ms, "
             "passes_ms (of tier 2, by name), exits (why control left compiled "
             "code, by name), handler_calls, deopts, guard_fail_* (why traces "
-            "were left early), tier_insns, blocks."},
+            "were left early), cuts (paths of tier 2 by the instruction that "
+            "ended them), tier_insns, blocks."},
     {0},
 };
 

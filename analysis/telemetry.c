@@ -159,6 +159,16 @@ static json_t *exits(const struct jit_stats *a, const struct jit_stats *b)
     return o;
 }
 
+/* How many paths of tier 2 ended because of which instruction. */
+static json_t *cut_paths(const struct jit_stats *a, const struct jit_stats *b)
+{
+    json_t *o = json_object();
+    for (unsigned n = 0; n < JIT_CUTS && b->cuts[n].mnemonic; n++)
+        put_count(o, b->cuts[n].mnemonic,
+                  b->cuts[n].paths - jit_cut_paths(a, b->cuts[n].mnemonic));
+    return o;
+}
+
 static json_t *tier2_totals(const struct jit_stats *a,
                             const struct jit_stats *b)
 {
@@ -170,6 +180,7 @@ static json_t *tier2_totals(const struct jit_stats *a,
         put_ms(passes, jit_pass_names[n], b->pass_ns[n] - a->pass_ns[n]);
     put(o, "passes_ms", passes);
     put_count(o, "dropped", b->tier2_dropped - a->tier2_dropped);
+    put(o, "cuts", cut_paths(a, b));
     put_count(o, "slow_calls", b->slow_calls - a->slow_calls);
     return o;
 }

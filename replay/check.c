@@ -87,8 +87,9 @@ static bool check_meta(struct check *c, const struct store_bytes *k,
                        const struct store_bytes *v)
 {
     uint64_t tick;
-    static const char *const names[] = {"format",  "config", "build",
-                                        "created", "commit", "seal", "start"};
+    static const char *const names[] = {
+        "format", "config", "engine", "build",
+        "created", "commit", "seal", "start"};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
         if (k->bytes == strlen(names[i]) &&
             memcmp(k->data, names[i], k->bytes) == 0)

@@ -12,7 +12,7 @@
 
 static json_t *config_of(const struct session *s)
 {
-    char *text = machine_config_to_json(&s->config);
+    char *text = machine_config_to_json(&s->config, CONFIG_MACHINE);
     json_t *o = text ? json_loads(text, 0, NULL) : NULL;
     free(text);
     return o;

@@ -200,7 +200,7 @@ char *info_json(const struct session *s, const struct info *info)
     static const char *const channels[OUT_CHANNELS] = {"serial", "debugcon",
                                                        "post"};
     json_t *root = json_object();
-    char *config = machine_config_to_json(&s->config);
+    char *config = machine_config_to_json(&s->config, CONFIG_ALL);
     json_t *output = json_object();
     for (unsigned c = 0; c < OUT_CHANNELS; c++)
         set(output, channels[c], number(info->output_bytes[c]));

@@ -9,7 +9,9 @@
  *                                  ticks since the previous chunk, varint
  *                                  count, count bytes
  *   meta      "format"             "relive session\0", u32 version
- *             "config"             JSON of struct machine_config
+ *             "config"             JSON of struct machine_config: CONFIG_MACHINE
+ *             "engine"             the same: CONFIG_ENGINE; older sessions have
+ *                                  none
  *             "build", "created"   text; i64 seconds since 1970
  *             "media/NN"           media_save()
  *             "commit"             struct commit_record: replaced every commit

@@ -69,14 +69,20 @@ static bool put_meta(struct recorder *r, const struct recorder_options *options,
 {
     struct store_batch b;
     uint8_t created[8];
-    char *config = machine_config_to_json(machine_config(r->machine));
-    if (!config)
+    const struct machine_config *c = machine_config(r->machine);
+    char *config = machine_config_to_json(c, CONFIG_MACHINE);
+    char *engine = machine_config_to_json(c, CONFIG_ENGINE);
+    if (!config || !engine) {
+        free(config);
+        free(engine);
         return error_set(err, ERR_USAGE,
                          "%s: the machine configuration cannot be recorded: a "
                          "path or text in it is not UTF-8",
                          options->path);
+    }
     store_batch_init(&b);
     store_batch_put(&b, STORE_META, "config", 6, config, strlen(config));
+    store_batch_put(&b, STORE_META, "engine", 6, engine, strlen(engine));
     store_batch_put(&b, STORE_META, "build", 5, options->build,
                     strlen(options->build));
     store_le64(created, (uint64_t)options->created);
@@ -86,6 +92,7 @@ static bool put_meta(struct recorder *r, const struct recorder_options *options,
     bool ok = store_commit(r->store, &b, err);
     store_batch_fini(&b);
     free(config);
+    free(engine);
     return ok;
 }
 

@@ -38,26 +38,41 @@ static bool need(struct session *s, const char *key, struct store_bytes *v,
     }
 }
 
-static bool read_config(struct session *s, struct error *err)
+/* Into s->config. what: names it in sentences. */
+static bool take_config(struct session *s, const struct store_bytes *v,
+                        const char *what, struct error *err)
 {
-    struct store_bytes v;
     struct error inner;
-    if (!need(s, "config", &v, err))
-        return false;
-    char *text = malloc(v.bytes + 1);
+    char *text = malloc(v->bytes + 1);
     if (!text)
         return error_set(err, ERR_NOMEM, "out of memory");
-    memcpy(text, v.data, v.bytes);
-    text[v.bytes] = 0;
-    machine_config_init(&s->config);
-    bool ok = machine_config_from_json(&s->config, text, "recorded machine",
-                                       &inner) &&
+    memcpy(text, v->data, v->bytes);
+    text[v->bytes] = 0;
+    bool ok = machine_config_from_json(&s->config, text, what, &inner) &&
               machine_config_check(&s->config, &inner);
     free(text);
     if (!ok)
         return error_set(err, ERR_INPUT, "%.300s: %.600s", store_path(s->store),
                          inner.text);
     return true;
+}
+
+static bool read_config(struct session *s, struct error *err)
+{
+    struct store_bytes v;
+    if (!need(s, "config", &v, err))
+        return false;
+    machine_config_init(&s->config);
+    if (!take_config(s, &v, "recorded machine", err))
+        return false;
+    switch (store_get(s->store, STORE_META, "engine", 6, &v, err)) {
+    case STORE_NONE: /* an older session */
+        return true;
+    case STORE_FOUND:
+        return take_config(s, &v, "recorded engine", err);
+    default:
+        return false;
+    }
 }
 
 static bool read_media(struct session *s, struct error *err)

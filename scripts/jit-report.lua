@@ -112,6 +112,15 @@ local function print_run(of, r)
             return a[2] == "pass" or b[2] ~= "pass" and a[2] < b[2]
         end)
         args.table(rows)
+        rows = {}
+        for name, paths in pairs(j.cuts) do
+            rows[#rows + 1] = {paths, name}
+        end
+        table.sort(rows, function(a, b)
+            return a[1] > b[1] or a[1] == b[1] and a[2] < b[2]
+        end)
+        table.insert(rows, 1, {"paths", "ended by"})
+        args.table(rows)
     end
     print("left compiled code because of")
     for _, name in ipairs {"unlinked", "limit", "lookup", "handler"} do

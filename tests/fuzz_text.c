@@ -43,7 +43,7 @@ static void try_config(const char *text)
     machine_config_init(c);
     if (machine_config_from_json(c, text, "config", &err)) {
         (void)machine_config_check(c, &err);
-        char *json = machine_config_to_json(c);
+        char *json = machine_config_to_json(c, CONFIG_ALL);
         machine_config_init(again);
         if (json && (!machine_config_from_json(again, json, "again", &err) ||
                      memcmp(c, again, sizeof *c) != 0))
@@ -102,7 +102,7 @@ static size_t base_text(uint8_t how, char *text)
     char *json = NULL;
     if (c) {
         machine_config_init(c);
-        json = machine_config_to_json(c);
+        json = machine_config_to_json(c, CONFIG_ALL);
     }
     free(c);
     const char *from = how & 1 ? script_text : json ? json : "{}";

@@ -536,9 +536,11 @@ static void put_code(struct jp_scene *s, const char *code, unsigned bytes)
     }
 }
 
-/* traces: in tier 2, where every change of page misses the TLB. */
-static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
-                     const char *code, unsigned bytes, FILE *out)
+/* least, if any: in tier 2, with traces of that length, where every change of page
+ * misses the TLB. */
+static bool run_code(enum jp_mode mode, bool user, unsigned shape,
+                     unsigned least, const char *code, unsigned bytes, FILE *out,
+                     struct jit_stats *stats)
 {
     struct error err = {0};
     struct pair *p = calloc(1, sizeof *p);
@@ -552,10 +554,10 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
         (struct plan){.jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
                       .slice_shape = shape,
                       .budget = 400};
-    if (traces) {
+    if (least) {
         p->plan.jit.tier2 = JIT_TIER2_AT_ONCE;
         p->plan.jit.tier2_threshold = 2;
-        p->plan.jit.trace_min = 1;
+        p->plan.jit.trace_min = least;
         p->plan.tlb = 1;
         p->plan.budget = 2000;
     }
@@ -567,21 +569,31 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape, bool traces,
         print_pair(p, out);
         print_difference(p, out);
     }
+    if (p->side[1].jit)
+        jit_stats(p->side[1].jit, stats);
     pair_fini(p);
     free(p);
     return ok;
 }
 
+bool jp_run_traces(enum jp_mode mode, bool user, unsigned least,
+                   const char *code, unsigned bytes, FILE *out,
+                   struct jit_stats *stats)
+{
+    return run_code(mode, user, 2, least, code, bytes, out, stats);
+}
+
 bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out)
 {
     bool ok = true;
+    struct jit_stats stats;
     for (unsigned mode = 0; mode < JP_MODES; mode++)
         for (unsigned n = 0; n < 12 && (modes >> mode & 1); n++) {
             bool user = n & 1;
             if (user && mode == JP_FLAT)
                 continue;
-            ok &= run_code((enum jp_mode)mode, user, n / 4, n & 2, code, bytes,
-                           out);
+            ok &= run_code((enum jp_mode)mode, user, n / 4, n >> 1 & 1, code, bytes,
+                           out, &stats);
         }
     return ok;
 }

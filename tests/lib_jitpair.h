@@ -122,6 +122,10 @@ struct jp_totals {
 /* Run these instructions in a loop in every mode of `modes` (bits), at CPL 0
  * and 3, in one slice and in many, in tier 1 and in tier 2. */
 bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out);
+/* Once, in tier 2; what the compiler counted. least: instructions of a trace that
+ * is no loop. */
+bool jp_run_traces(enum jp_mode mode, bool user, unsigned least,
+                   const char *code, unsigned bytes, FILE *out, struct jit_stats *stats);
 
 /* Run the guest of this seed. False when the sides differ: then it prints the
  * seed, the first slice, tick and field that differ and the instructions that

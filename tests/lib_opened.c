@@ -23,7 +23,7 @@ static struct blob load(const char *path)
 void opened_open(struct opened *o, const char *path)
 {
     struct error err;
-    const struct machine_engine engine = {.kind = ENGINE_AUTO};
+    const struct machine_engine engine = {.config.kind = ENGINE_AUTO};
     o->replayer = replayer_open(path, &err);
     if (!o->replayer)
         fail_msg("%s", err.text);

@@ -331,6 +331,9 @@ static void usage_errors_are_one_sentence(void **state)
         {"run --serial tape", "--serial: expected stdio"},
         {"run --display gtk", "--display"},
         {"run --engine kvm", "--engine: expected auto, interp, tier1 or tier2"},
+        {"run --jit-trace 5001", "--jit-trace: expected a whole number from 1"},
+        {"run --jit-threshold 0", "--jit-threshold: expected a whole number"},
+        {"run --jit-cache 1K", "--jit-cache: expected a size from 1M to 512M"},
         {"run --pace slow", "--pace: expected real or max"},
         {"run --rtc 2026-02-30", "--rtc: expected a date"},
         {"run --rtc 2026-01-01T25:00", "--rtc: expected a date"},
@@ -465,6 +468,63 @@ static void sessions_replay_and_tell_what_is_in_them(void **state)
     assert_int_equal(f->status, 0);
     refuses(f, "screenshot good --at 99999s -o shot.png", "--at: expected");
     refuses(f, "record -o good " ECHO_MACHINE, "good");
+}
+
+static void expect_engine(struct fixture *f, const char *line,
+                          const char *engine)
+{
+    static char text[TEXT_MAX];
+    char wanted[40];
+    expect(f, line, 0, "all equal");
+    read_text(f, "engine.json", text);
+    (void)snprintf(wanted, sizeof wanted, "\"engine\": \"%s\"", engine);
+    assert_non_null(strstr(text, wanted));
+}
+
+/* How it was run is told, and taken up unless another way is asked for. */
+static void sessions_remember_how_they_were_run(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const keys[] = {
+        "\"engine\": \"tier1\"",   "\"jit_cache\": 2097152",
+        "\"jit_inline\": 50",        "\"jit_threshold\": 3",
+        "\"jit_tier2_threshold\": 1000", "\"jit_trace\": 5000",
+        "\"jit_unroll\": 7",         "\"jit_wait\": true"};
+    write_file(f, "run.json", "{\"jit_unroll\": 7, \"jit_cache\": 1048576}",
+               40);
+    expect(f, "record -o how --config run.json --engine tier1 --jit-threshold 3 "
+              "--jit-cache 2M --jit-wait " ECHO_MACHINE, 5, "digests");
+    expect(f, "info how", 0, "engine     {");
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        expect(f, "info how", 0, keys[i]);
+        expect(f, "info how --json", 0, keys[i]);
+    }
+    expect_engine(f, "replay how --stats engine.json", "tier1");
+    expect_engine(f, "replay how --stats engine.json --engine interp "
+                     "--jit-unroll 2 --jit-no-wait", "interp");
+    expect_engine(f, "replay how --stats engine.json --engine auto "
+                     "--jit-threshold 1 --jit-tier2-threshold 2 --jit-trace 9 "
+                     "--jit-cache 1M --jit-inline 1", "auto");
+    expect(f, "check how", 0, "how: good");
+}
+
+/* They replay by the defaults. */
+static void older_sessions_say_nothing_of_engines(void **state)
+{
+    struct fixture *f = *state;
+    char path[200];
+    struct store *s;
+    struct store_batch b;
+    expect(f, "record -o older --engine interp " ECHO_MACHINE, 5, "digests");
+    (void)snprintf(path, sizeof path, "%s/older", f->dir);
+    assert_true(store_open_update(path, &s, NULL));
+    store_batch_init(&b);
+    store_batch_delete(&b, STORE_META, "engine", 6);
+    assert_true(store_commit(s, &b, NULL));
+    store_batch_fini(&b);
+    store_close(s);
+    expect(f, "info older", 0, "engine     not recorded");
+    expect_engine(f, "replay older --stats engine.json", "auto");
 }
 
 static void one_script_gives_one_session(void **state)
@@ -722,6 +782,8 @@ int main(void)
         cmocka_unit_test(serial_goes_where_it_is_told),
         cmocka_unit_test(serial_on_a_socket_goes_both_ways),
         cmocka_unit_test(sessions_replay_and_tell_what_is_in_them),
+        cmocka_unit_test(sessions_remember_how_they_were_run),
+        cmocka_unit_test(older_sessions_say_nothing_of_engines),
         cmocka_unit_test(one_script_gives_one_session),
         cmocka_unit_test(parts_and_packs_of_a_session_replay),
         cmocka_unit_test(traces_are_kept_listed_exported_and_deleted),

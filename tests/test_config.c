@@ -43,15 +43,65 @@ static void json_keeps_every_field(void **state)
     a.testdev = true;
     memset(a.cpu, 0, sizeof a.cpu);
     strcpy(a.cpu, "other");
-    char *text = machine_config_to_json(&a);
+    a.engine.kind = ENGINE_TIER1;
+    a.engine.wait = WAIT_YES;
+    for (unsigned i = 0; i < ENGINE_LIMITS; i++)
+        *engine_limit_in(&a.engine, &engine_limits[i]) =
+            engine_limits[i].most - i;
+    char *text = machine_config_to_json(&a, CONFIG_ALL);
     assert_non_null(text);
     machine_config_init(&b);
     assert_true(machine_config_from_json(&b, text, "test", &err));
-    char *again = machine_config_to_json(&b);
+    char *again = machine_config_to_json(&b, CONFIG_ALL);
     assert_string_equal(text, again);
     assert_memory_equal(&a, &b, sizeof a);
     free(text);
     free(again);
+}
+
+/* What decides the guest's state, and what does not, come apart and together. */
+static void engine_keys_stand_apart(void **state)
+{
+    (void)state;
+    struct machine_config a, b;
+    struct error err = {0};
+    machine_config_init(&a);
+    char *none = machine_config_to_json(&a, CONFIG_ENGINE);
+    assert_string_equal(none, "{}");
+    a.engine.kind = ENGINE_TIER2;
+    engine_config_complete(&a.engine);
+    char *machine = machine_config_to_json(&a, CONFIG_MACHINE);
+    char *engine = machine_config_to_json(&a, CONFIG_ENGINE);
+    assert_null(strstr(machine, "jit_"));
+    assert_null(strstr(machine, "engine"));
+    assert_null(strstr(engine, "mem_bytes"));
+    assert_non_null(strstr(engine, "\"engine\": \"tier2\""));
+    assert_non_null(strstr(engine, "\"jit_wait\": false"));
+    machine_config_init(&b);
+    assert_true(machine_config_from_json(&b, machine, "test", &err));
+    assert_int_equal(b.engine.kind, ENGINE_UNSET);
+    assert_true(machine_config_from_json(&b, engine, "test", &err));
+    assert_memory_equal(&a, &b, sizeof a);
+    free(none);
+    free(machine);
+    free(engine);
+}
+
+static void given_limits_win_over_others(void **state)
+{
+    (void)state;
+    struct engine_config c = {.kind = ENGINE_INTERP, .trace_max = 7};
+    const struct engine_config recorded = {.kind = ENGINE_TIER1,
+                                           .wait = WAIT_YES,
+                                           .trace_max = 8,
+                                           .unroll_max = 9};
+    engine_config_merge(&c, &recorded);
+    engine_config_complete(&c);
+    assert_int_equal(c.kind, ENGINE_INTERP);
+    assert_int_equal(c.wait, WAIT_YES);
+    assert_int_equal(c.trace_max, 7);
+    assert_int_equal(c.unroll_max, 9);
+    assert_int_equal(c.tier1_threshold, 10);
 }
 
 static void absent_keys_keep_their_values(void **state)
@@ -78,6 +128,14 @@ static void bad_json_is_refused_whole_and_by_name(void **state)
         {"{\"disk\": [1]}", "disk"},
         {"{\"cpu\": \"01234567890123456789012345678901\"}", "cpu"},
         {"{\"testdev\": 1}", "testdev"},
+        {"{\"engine\": \"kvm\"}", "engine: expected auto"},
+        {"{\"engine\": 1}", "engine"},
+        {"{\"jit_wait\": 1}", "jit_wait"},
+        {"{\"jit_trace\": 5001}", "jit_trace: expected a number from 1 to 5000"},
+        {"{\"jit_trace\": 0}", "jit_trace"},
+        {"{\"jit_cache\": 1048575}", "jit_cache"},
+        {"{\"jit_cache\": \"1M\"}", "jit_cache"},
+        {"{\"jit_traces\": 1}", "unknown key"},
         {"[]", "object"},
         {"{", "line 1"},
         {"", "line"},
@@ -151,6 +209,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_can_be_built),
         cmocka_unit_test(json_keeps_every_field),
+        cmocka_unit_test(engine_keys_stand_apart),
+        cmocka_unit_test(given_limits_win_over_others),
         cmocka_unit_test(absent_keys_keep_their_values),
         cmocka_unit_test(bad_json_is_refused_whole_and_by_name),
         cmocka_unit_test(what_cannot_be_built_is_refused),

@@ -188,12 +188,13 @@ static void call_trees_are_those_of_the_steps(void **state)
 static void engines_find_the_same(void **state)
 {
     static const struct machine_engine engines[] = {
-        {.kind = ENGINE_TIER1, .tier1_threshold = 1},
-        {.kind = ENGINE_TIER2,
-         .tier1_threshold = 1,
-         .tier2_threshold = 2,
-         .compiles_at_once = true}};
-    static const struct machine_engine interp = {.kind = ENGINE_INTERP};
+        {.config = {.kind = ENGINE_TIER1, .tier1_threshold = 1}},
+        {.config = {.kind = ENGINE_TIER2,
+                    .tier1_threshold = 1,
+                    .tier2_threshold = 2,
+                    .wait = WAIT_YES}}};
+    static const struct machine_engine interp = {
+        .config.kind = ENGINE_INTERP};
     static const enum scan_kind kinds[] = {SCAN_READ, SCAN_WRITE, SCAN_STORE,
                                            SCAN_IO,   SCAN_CR3,   SCAN_EXEC};
     static struct scan_hit wanted[HITS];

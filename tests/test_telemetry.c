@@ -50,7 +50,8 @@ static json_t *written(const struct telemetry *t)
 
 static const struct machine_stats first = {
     .ticks = 1000, .insns = 900, .tier_insns = {900, 0, 0}, .has_jit = true,
-    .jit = {.blocks_compiled = 5, .lookup_hit = 10, .lookup_miss = 10}};
+    .jit = {.blocks_compiled = 5, .lookup_hit = 10, .lookup_miss = 10,
+            .cuts = {{"hlt", 1}}}};
 static const struct machine_stats second = {
     .ticks = 2001000,
     .insns = 2000900,
@@ -67,6 +68,7 @@ static const struct machine_stats second = {
             .guard_fail_branch = 30,
             .guard_fail_key = 4,
             .deopts = 6,
+            .cuts = {{"cpuid", 5}, {"hlt", 2}},
             .exit = {[JIT_EXIT_HANDLER] = 9}}};
 
 static void totals_count_from_the_first_sample(void **state)
@@ -90,6 +92,8 @@ static void totals_count_from_the_first_sample(void **state)
     assert_true(number(o, "jit.totals.tier2.blocks_compiled") == 11);
     assert_true(number(o, "jit.totals.tier2.passes_ms."
                           "common_subexpression_elimination") == 3.0);
+    assert_true(number(o, "jit.totals.tier2.cuts.cpuid") == 5);
+    assert_true(number(o, "jit.totals.tier2.cuts.hlt") == 1);
     assert_true(number(o, "jit.totals.deopt.guard_fail") == 34);
     assert_true(number(o, "jit.totals.deopt.count") == 6);
     assert_true(number(o, "jit.rolling.cache_hit_rate") == 0.9);

@@ -125,18 +125,42 @@ static json_t *value_to_json(const struct machine_config *c,
     return NULL;
 }
 
-char *machine_config_to_json(const struct machine_config *c)
+static bool machine_to_json(const struct machine_config *c, json_t *root)
 {
-    json_t *root = json_object();
-    if (!root)
-        return NULL;
     for (unsigned i = 0; i < KEYS; i++)
         if (json_object_set_new(root, keys[i].name,
-                                value_to_json(c, &keys[i])) != 0) {
-            json_decref(root);
-            return NULL;
-        }
-    char *text = json_dumps(root, JSON_SORT_KEYS | JSON_INDENT(2));
+                                value_to_json(c, &keys[i])) != 0)
+            return false;
+    return true;
+}
+
+static bool engine_to_json(const struct engine_config *c, json_t *root)
+{
+    bool ok = true;
+    if (c->kind != ENGINE_UNSET)
+        ok = json_object_set_new(root, "engine",
+                                 json_string(machine_engine_name(c->kind))) ==
+             0;
+    if (ok && c->wait != WAIT_UNSET)
+        ok = json_object_set_new(root, "jit_wait",
+                                 json_boolean(c->wait == WAIT_YES)) == 0;
+    for (unsigned i = 0; ok && i < ENGINE_LIMITS; i++) {
+        uint64_t n = engine_limit_of(c, &engine_limits[i]);
+        if (n)
+            ok = json_object_set_new(root, engine_limits[i].name,
+                                     json_integer((json_int_t)n)) == 0;
+    }
+    return ok;
+}
+
+char *machine_config_to_json(const struct machine_config *c,
+                             enum config_keys which)
+{
+    char *text = NULL;
+    json_t *root = json_object();
+    if (root && (!(which & CONFIG_MACHINE) || machine_to_json(c, root)) &&
+        (!(which & CONFIG_ENGINE) || engine_to_json(&c->engine, root)))
+        text = json_dumps(root, JSON_SORT_KEYS | JSON_INDENT(2));
     json_decref(root);
     return text;
 }
@@ -223,6 +247,48 @@ static bool value_from_json(struct machine_config *c, const struct key *k,
     return false;
 }
 
+static bool limit_from_json(struct machine_config *c,
+                            const struct engine_limit *limit, const json_t *v,
+                            const char *where, struct error *err)
+{
+    json_int_t n = json_integer_value(v);
+    if (!json_is_integer(v) || n < (json_int_t)limit->least ||
+        n > (json_int_t)limit->most)
+        return error_set(err, ERR_USAGE,
+                         "%s: %s: expected a number from %llu to %llu", where,
+                         limit->name, (unsigned long long)limit->least,
+                         (unsigned long long)limit->most);
+    *engine_limit_in(&c->engine, limit) = (uint64_t)n;
+    return true;
+}
+
+/* Keys of struct engine_config; *is_one: was it? */
+static bool engine_from_json(struct machine_config *c, const char *name,
+                             const json_t *v, const char *where, bool *is_one,
+                             struct error *err)
+{
+    const struct engine_limit *limit = engine_limit_find(name);
+    *is_one = true;
+    if (limit)
+        return limit_from_json(c, limit, v, where, err);
+    if (strcmp(name, "engine") == 0) {
+        if (json_is_string(v))
+            c->engine.kind = machine_engine_find(json_string_value(v));
+        return (json_is_string(v) && c->engine.kind != ENGINE_UNSET) ||
+               error_set(err, ERR_USAGE,
+                         "%s: engine: expected auto, interp, tier1 or tier2",
+                         where);
+    }
+    if (strcmp(name, "jit_wait") == 0) {
+        c->engine.wait = json_is_true(v) ? WAIT_YES : WAIT_NO;
+        return json_is_boolean(v) ||
+               error_set(err, ERR_USAGE, "%s: jit_wait: expected true or false",
+                         where);
+    }
+    *is_one = false;
+    return true;
+}
+
 static const struct key *find_key(const char *name)
 {
     for (unsigned i = 0; i < KEYS; i++)
@@ -241,12 +307,18 @@ static bool object_from_json(struct machine_config *c, json_t *root,
     json_object_foreach(root, name, value)
     {
         const struct key *k = find_key(name);
+        bool is_engine = false;
+        if (!k && !engine_from_json(c, name, value, where, &is_engine, err))
+            return false;
+        if (is_engine)
+            continue;
         if (!k)
             return error_set(err, ERR_USAGE,
                              "%s: unknown key \"%.60s\" (known are append, "
                              "bios, boot, cdrom, cpu, cpu_mhz, disk, floppy, "
                              "initrd, kernel, mem_bytes, rtc_fixed, "
-                             "rtc_seconds, testdev, vgabios)",
+                             "rtc_seconds, testdev, vgabios, engine, and the "
+                             "names of --jit- options with _ for -)",
                              where, name);
         if (!value_from_json(c, k, value, where, err))
             return false;

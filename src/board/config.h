@@ -1,9 +1,11 @@
 /* The machine configuration: what, beside media bytes and events, decides the
- * guest's state. Recorded as JSON with every session. */
+ * guest's state; and how it is run, which decides nothing of it. Recorded as
+ * JSON with every session. */
 #ifndef RELIVE_BOARD_CONFIG_H
 #define RELIVE_BOARD_CONFIG_H
 
 #include "base/error.h"
+#include "board/engine.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +33,7 @@ struct machine_config {
     bool rtc_fixed;      /* given with --rtc: not taken from the host clock */
     bool testdev;        /* bench devices of QEMU's pc-testdev */
     char cpu[32];        /* CPU model name, cpu/model.h */
+    struct engine_config engine; /* may be another one at replay */
 };
 
 void machine_config_init(struct machine_config *c); /* the defaults */
@@ -38,9 +41,15 @@ void machine_config_init(struct machine_config *c); /* the defaults */
 /* Refuses what cannot be built, with the sentence: RAM size, clock, ... */
 bool machine_config_check(const struct machine_config *c, struct error *err);
 
+enum config_keys {
+    CONFIG_MACHINE = 1, /* what decides the guest's state */
+    CONFIG_ENGINE = 2,  /* struct engine_config, as far as it is given */
+    CONFIG_ALL = 3
+};
 /* JSON with sorted keys and fixed layout, so equal configurations give equal
  * text. The caller frees the text. NULL: out of memory. */
-char *machine_config_to_json(const struct machine_config *c);
+char *machine_config_to_json(const struct machine_config *c,
+                             enum config_keys keys);
 
 /* Keys that are absent keep what *c holds; unknown keys are refused by name.
  * where names the source in sentences. */

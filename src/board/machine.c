@@ -317,50 +317,40 @@ bool machine_screen_text(struct machine *m, struct screen_text *text)
     return vga_screen_text(m->vga, text);
 }
 
-static enum jit_tier2 tier2_of(const struct machine_engine *engine)
+static enum jit_tier2 tier2_of(const struct engine_config *c)
 {
-    if (engine->kind == ENGINE_TIER1)
+    if (c->kind == ENGINE_TIER1)
         return JIT_TIER2_OFF;
-    return engine->compiles_at_once ? JIT_TIER2_AT_ONCE : JIT_TIER2_THREAD;
-}
-
-const char *machine_engine_name(enum machine_engine_kind kind)
-{
-    static const char *const names[] = {[ENGINE_AUTO] = "auto",
-                                        [ENGINE_INTERP] = "interp",
-                                        [ENGINE_TIER1] = "tier1",
-                                        [ENGINE_TIER2] = "tier2"};
-    return names[kind];
+    return c->wait == WAIT_YES ? JIT_TIER2_AT_ONCE : JIT_TIER2_THREAD;
 }
 
 bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
                         struct error *err)
 {
-    const struct jit_options options = {.cache_bytes = engine->cache_bytes,
-                                        .tier1_threshold =
-                                            engine->tier1_threshold,
-                                        .tier2 = tier2_of(engine),
-                                        .tier2_threshold =
-                                            engine->tier2_threshold,
-                                        .trace_max = engine->trace_max,
-                                        .inline_max = engine->inline_max,
-                                        .unroll_max = engine->unroll_max,
-                                        .now_ns = engine->now_ns,
-                                        .count_lookups = engine->count_lookups,
-                                        .count_memory = engine->count_memory,
-                                        .on_code = engine->on_code,
-                                        .on_trace = engine->on_trace,
-                                        .on_code_context =
-                                            engine->on_code_context};
+    const struct engine_config *c = &engine->config;
+    const struct jit_options options = {
+        .cache_bytes = c->cache_bytes,
+        .tier1_threshold = (uint32_t)c->tier1_threshold,
+        .tier2 = tier2_of(c),
+        .tier2_threshold = (uint32_t)c->tier2_threshold,
+        .trace_max = (uint32_t)c->trace_max,
+        .inline_max = (uint32_t)c->inline_max,
+        .unroll_max = (uint32_t)c->unroll_max,
+        .now_ns = engine->now_ns,
+        .count_lookups = engine->count_lookups,
+        .count_memory = engine->count_memory,
+        .on_code = engine->on_code,
+        .on_trace = engine->on_trace,
+        .on_code_context = engine->on_code_context};
     bus_set_clock(m->bus, engine->times_devices ? engine->now_ns : NULL, NULL);
     phys_set_clock(m->phys, engine->times_devices ? engine->now_ns : NULL,
                    NULL);
     jit_free(m->jit);
     m->jit = NULL;
-    if (engine->kind == ENGINE_INTERP)
+    if (c->kind == ENGINE_INTERP)
         return true;
     m->jit = jit_new(&m->cpu, &options, err);
-    return m->jit || engine->kind == ENGINE_AUTO;
+    return m->jit || c->kind <= ENGINE_AUTO;
 }
 
 void machine_set_stress(struct machine *m, const struct machine_stress *s)

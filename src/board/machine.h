@@ -145,22 +145,8 @@ bool machine_screen_text(struct machine *m, struct screen_text *text);
 
 /* ---- engines: how guest instructions run; never what they do ----------------- */
 
-enum machine_engine_kind {
-    ENGINE_AUTO,   /* the fastest that this host allows: all tiers, or tier 0
-                      where there is no memory for compiled code */
-    ENGINE_INTERP, /* tier 0 alone */
-    ENGINE_TIER1,  /* tier 0, and blocks that run often compiled */
-    ENGINE_TIER2   /* as above, and hot paths compiled as traces */
-};
 struct machine_engine {
-    enum machine_engine_kind kind;
-    uint64_t cache_bytes;     /* host code; 0: 256 MB */
-    uint32_t tier1_threshold; /* executions before compiling; 0: 10 */
-    uint32_t tier2_threshold; /* of a compiled block; 0: 1000 */
-    uint32_t trace_max;       /* instructions of a trace; 0: 5000 */
-    uint32_t inline_max;      /* of a call inlined in it; 0: 50 */
-    uint32_t unroll_max;      /* iterations of a loop unrolled; 0: 16 */
-    bool compiles_at_once;    /* traces on the vCPU's thread: for tests */
+    struct engine_config config;
     bool count_lookups;       /* jit_options.count_lookups */
     bool count_memory;        /* jit_options.count_memory */
     uint64_t (*now_ns)(void *context); /* times compilation; NULL: no.
@@ -170,7 +156,6 @@ struct machine_engine {
     jit_trace_fn *on_trace;   /* told of traces that are freed */
     void *on_code_context;    /* borrowed; of both */
 };
-const char *machine_engine_name(enum machine_engine_kind kind);
 /* A new machine interprets. Between runs only; may be called again. */
 bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
                         struct error *err);

@@ -89,7 +89,6 @@ static bool open_sides(struct bisection *b, const struct cli_options *o,
         side[0].name = side[0].engine = first;
         side[1].name = side[1].engine = strchr(o->engines, ',') + 1;
     } else {
-        side[0].engine = side[1].engine = machine_engine_name(o->engine.kind);
         side[0].name = "this program";
         side[1].name = "the other";
         side[1].program = o->against;

@@ -11,23 +11,45 @@
 /* ---- the two sides ----------------------------------------------------------
  */
 
+/* The words of one limit of the command line, if it is given. */
+static unsigned limit_words(const struct engine_config *c, unsigned n,
+                            const char **args, char words[2][40])
+{
+    const struct engine_limit *limit = &engine_limits[n];
+    uint64_t value = engine_limit_of(c, limit);
+    if (!value)
+        return 0;
+    bool is_size = strcmp(limit->name, "jit_cache") == 0;
+    (void)snprintf(words[0], sizeof words[0], "--%s", limit->name);
+    for (char *at = words[0]; *at; at++)
+        *at = *at == '_' ? '-' : *at;
+    (void)snprintf(words[1], sizeof words[1], is_size ? "%lluK" : "%llu",
+                   (unsigned long long)(is_size ? value >> 10 : value));
+    args[0] = words[0];
+    args[1] = words[1];
+    return 2;
+}
+
 bool bisection_open_side(struct bisection *b, unsigned n,
                          const struct cli_options *o,
                          const struct bisection_side *side, struct error *err)
 {
-    char threshold[16], cache[24];
-    const char *args[8] = {"--engine",
-                           strcmp(side->engine, "jit") ? side->engine : "auto",
-                           "--jit-threshold", threshold};
+    char words[ENGINE_LIMITS][2][40];
+    const char *args[2 * ENGINE_LIMITS + 4] = {"--engine"};
+    unsigned count = 2;
+    struct engine_config engine = o->config.engine;
+    if (engine.kind == ENGINE_UNSET)
+        engine.kind = b->session->config.engine.kind;
     /* Compile at once: what is run again must be run the same way. */
-    (void)snprintf(threshold, sizeof threshold, "%u",
-                   o->engine.tier1_threshold ? o->engine.tier1_threshold : 1);
-    if (o->engine.cache_bytes) {
-        (void)snprintf(cache, sizeof cache, "%lluK",
-                       (unsigned long long)o->engine.cache_bytes >> 10);
-        args[4] = "--jit-cache";
-        args[5] = cache;
-    }
+    if (!engine.tier1_threshold)
+        engine.tier1_threshold = 1;
+    args[1] = side->engine ? side->engine : machine_engine_name(engine.kind);
+    if (strcmp(args[1], "jit") == 0)
+        args[1] = "auto";
+    if (engine.wait == WAIT_YES)
+        args[count++] = "--jit-wait";
+    for (unsigned i = 0; i < ENGINE_LIMITS; i++)
+        count += limit_words(&engine, i, args + count, words[i]);
     const char *program = side->program;
     b->name[n] = side->name;
     if (!states_client_open(&b->client[n], program ? program : side->name,

@@ -22,11 +22,12 @@ struct bisection {
 /* All borrowed, for as long as the bisection lives. */
 struct bisection_side {
     const char *name;    /* in the report */
-    const char *engine;  /* as --engine, or jit */
+    const char *engine;  /* as --engine, or jit; NULL: that of the options,
+                            or of the recording */
     const char *program; /* NULL: this one */
     const char *session;
 };
-/* Start side n. */
+/* Start side n. The session is open. */
 bool bisection_open_side(struct bisection *b, unsigned n,
                          const struct cli_options *o,
                          const struct bisection_side *side, struct error *err);

@@ -102,10 +102,8 @@ static bool open_sides(struct diff_run *r, const struct cli_options *o,
                        struct error *err)
 {
     struct bisection *b = &r->bisection;
-    const char *engine = machine_engine_name(o->engine.kind);
-    const struct bisection_side side[2] = {
-        {o->session, engine, NULL, o->session},
-        {o->other, engine, NULL, o->other}};
+    const struct bisection_side side[2] = {{o->session, NULL, NULL, o->session},
+                                           {o->other, NULL, NULL, o->other}};
     b->bisect.from = r->diff.last_equal;
     b->bisect.to = r->diff.first_differing;
     b->bisect.every = o->every;

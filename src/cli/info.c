@@ -73,18 +73,24 @@ static void print_contents(const struct info *info)
 
 static bool print_text(const struct session *s, const struct info *info)
 {
-    char *config = machine_config_to_json(&s->config);
-    if (!config)
-        return false;
+    char *config = machine_config_to_json(&s->config, CONFIG_MACHINE);
+    char *engine = machine_config_to_json(&s->config, CONFIG_ENGINE);
+    bool ok = config && engine;
+    if (!ok)
+        goto done;
     (void)printf("session    %s\nformat     %u, made by %s\n",
                  store_path(s->store), s->format, s->build);
     print_date(s->created);
     print_length(s, info);
     print_media(s);
     print_contents(info);
-    (void)printf("machine    %s\n", config);
+    (void)printf("machine    %s\nengine     %s\n", config,
+                 s->config.engine.kind == ENGINE_UNSET ? "not recorded"
+                                                       : engine);
+done:
     free(config);
-    return true;
+    free(engine);
+    return ok;
 }
 
 static bool print_json(const struct session *s, const struct info *info)

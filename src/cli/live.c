@@ -63,7 +63,7 @@ static bool start(struct live *v, const struct cli_options *o,
     if (!session_loop_open(&v->loop, o, err) || !open_log(v, o->log, err) ||
         !machine_setup_open(&v->setup, &o->config, err) ||
         !machine_setup_engine(&v->setup, o, err) ||
-        !stats_open(&v->stats, o, o->config.cpu_mhz, err))
+        !stats_open(&v->stats, o, &v->setup, err))
         return false;
     v->stats.log = v->log;
     v->loop.stats = &v->stats;

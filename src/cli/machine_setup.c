@@ -63,6 +63,7 @@ bool machine_setup_defaults(struct machine_config *c, struct error *err)
     for (unsigned i = 0; i < MACHINE_DISKS; i++)
         if (!make_absolute(c->disk[i], err))
             return false;
+    engine_config_complete(&c->engine);
     return firmware_default(c->bios, DEFAULT_BIOS, "bios", err) &&
            firmware_default(c->vgabios, DEFAULT_VGABIOS, "vgabios", err) &&
            make_absolute(c->cdrom, err) && make_absolute(c->floppy, err) &&
@@ -294,7 +295,10 @@ static uint64_t compile_clock(void *context)
 bool machine_setup_engine(struct machine_setup *s, const struct cli_options *o,
                           struct error *err)
 {
-    struct machine_engine engine = o->engine;
+    struct machine_engine engine = {.config = o->config.engine,
+                                    .count_memory = o->count_memory};
+    engine_config_merge(&engine.config, &machine_config(s->machine)->engine);
+    engine_config_complete(&engine.config);
     if (stats_wanted(o)) {
         engine.now_ns = compile_clock;
         engine.times_devices = o->hud || o->slow_frame_ms;
@@ -307,6 +311,7 @@ bool machine_setup_engine(struct machine_setup *s, const struct cli_options *o,
         engine.on_code = perf_map_add;
         engine.on_code_context = s->perf_map;
     }
+    s->engine = engine;
     return machine_set_engine(s->machine, &engine, err);
 }
 

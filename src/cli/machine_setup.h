@@ -25,11 +25,12 @@ struct machine_setup {
                               NULL: where they were */
     bool notes_reads; /* of disks: what the machine reads goes into reads */
     struct content_reads *reads[MEDIA_MAX]; /* owned; as session->media */
+    struct machine_engine engine; /* what the machine runs by */
     struct perf_map *perf_map; /* owned; NULL: nobody asked */
 };
 
-/* Fill in Debian's firmware where the configuration names none, and make every
- * path absolute. Not for a recorded configuration, which is complete. */
+/* Fill in Debian's firmware where the configuration names none, and what stands
+ * for limits that are not given, and make every path absolute. Not for a recorded configuration, which is complete. */
 bool machine_setup_defaults(struct machine_config *config, struct error *err);
 
 /* Build the machine that config describes. setup must not move afterwards: it
@@ -41,7 +42,8 @@ bool machine_setup_open(struct machine_setup *setup,
 bool machine_setup_open_session(struct machine_setup *setup,
                                 const struct session *session, bool notes_reads,
                                 const char *media_dir, struct error *err);
-/* How the machine runs code: the engine of o and what profilers are told. */
+/* How the machine runs code: the engine of o, where o is silent that of the
+ * machine's configuration, and what profilers are told. */
 bool machine_setup_engine(struct machine_setup *setup,
                           const struct cli_options *o, struct error *err);
 void machine_setup_close(struct machine_setup *setup); /* zeroed is fine */

@@ -63,7 +63,10 @@ static void help_rows(const struct option_row *rows)
             (void)snprintf(letter, sizeof letter, "-%c, ", rows->letter);
         (void)snprintf(left, sizeof left, "  %s--%s%s%s", letter, rows->name,
                        rows->arg ? " " : "", rows->arg ? rows->arg : "");
-        (void)printf("%-*s", HELP_COLUMN, left);
+        if (strlen(left) < HELP_COLUMN)
+            (void)printf("%-*s", HELP_COLUMN, left);
+        else
+            (void)printf("%s\n%*s", left, HELP_COLUMN, "");
         help_text(rows->help);
     }
 }

@@ -43,8 +43,7 @@ struct cli_options {
     struct tick_option until, from, to, at;
     enum pace pace;
     uint64_t limit_bytes;
-    struct machine_engine engine;
-    bool jit_perf_map;
+    bool jit_perf_map, count_memory;
     const char *stats; /* where telemetry goes; NULL: nowhere */
     bool hud;
     uint32_t slow_frame_ms; /* 0: no frame is slow */

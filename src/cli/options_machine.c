@@ -22,14 +22,18 @@ static bool bad(const char *option, const char *what, const char *found,
                      option, what, found);
 }
 
-static bool number(const char *option, const char *v, uint64_t limit,
-                   uint64_t *out, struct error *err)
+static bool digits(const char *v, uint64_t *out)
 {
     char *end;
     errno = 0;
     *out = strtoull(v, &end, 10);
-    if (v[0] >= '0' && v[0] <= '9' && !*end && errno == 0 && *out > 0 &&
-        *out <= limit)
+    return v[0] >= '0' && v[0] <= '9' && !*end && errno == 0;
+}
+
+static bool number(const char *option, const char *v, uint64_t limit,
+                   uint64_t *out, struct error *err)
+{
+    if (digits(v, out) && *out > 0 && *out <= limit)
         return true;
     return bad(option, "a whole number above 0", v, err);
 }
@@ -255,17 +259,9 @@ static bool take_pace(struct cli_options *o, const char *v, struct error *err)
 
 static bool take_engine(struct cli_options *o, const char *v, struct error *err)
 {
-    if (strcmp(v, "auto") == 0)
-        o->engine.kind = ENGINE_AUTO;
-    else if (strcmp(v, "interp") == 0)
-        o->engine.kind = ENGINE_INTERP;
-    else if (strcmp(v, "tier1") == 0)
-        o->engine.kind = ENGINE_TIER1;
-    else if (strcmp(v, "tier2") == 0)
-        o->engine.kind = ENGINE_TIER2;
-    else
-        return bad("engine", "auto, interp, tier1 or tier2", v, err);
-    return true;
+    o->config.engine.kind = machine_engine_find(v);
+    return o->config.engine.kind != ENGINE_UNSET ||
+           bad("engine", "auto, interp, tier1 or tier2", v, err);
 }
 
 static bool take_rtc(struct cli_options *o, const char *v, struct error *err)
@@ -304,49 +300,50 @@ static bool take_log(struct cli_options *o, const char *v, struct error *err)
     return true;
 }
 
-static bool take_jit_threshold(struct cli_options *o, const char *v,
-                               struct error *err)
+/* A row of engine_limits; option: its name on the command line. */
+static bool take_limit(struct cli_options *o, const char *key,
+                       const char *option, const char *v, struct error *err)
 {
+    char what[80];
     uint64_t n;
-    if (!number("jit-threshold", v, 1 << 30, &n, err))
-        return false;
-    o->engine.tier1_threshold = (uint32_t)n;
+    const struct engine_limit *limit = engine_limit_find(key);
+    (void)snprintf(what, sizeof what, "a whole number from %llu to %llu",
+                   (unsigned long long)limit->least,
+                   (unsigned long long)limit->most);
+    if (!digits(v, &n) || n < limit->least || n > limit->most)
+        return bad(option, what, v, err);
+    *engine_limit_in(&o->config.engine, limit) = n;
     return true;
 }
 
-static bool take_small(const char *name, const char *v, uint64_t most,
-                       uint32_t *to, struct error *err)
+static bool take_jit_threshold(struct cli_options *o, const char *v,
+                               struct error *err)
 {
-    uint64_t n;
-    if (!number(name, v, most, &n, err))
-        return false;
-    *to = (uint32_t)n;
-    return true;
+    return take_limit(o, "jit_threshold", "jit-threshold", v, err);
 }
 
 static bool take_tier2_threshold(struct cli_options *o, const char *v,
                                  struct error *err)
 {
-    return take_small("jit-tier2-threshold", v, 1 << 30,
-                      &o->engine.tier2_threshold, err);
+    return take_limit(o, "jit_tier2_threshold", "jit-tier2-threshold", v, err);
 }
 
 static bool take_jit_trace(struct cli_options *o, const char *v,
                            struct error *err)
 {
-    return take_small("jit-trace", v, 5000, &o->engine.trace_max, err);
+    return take_limit(o, "jit_trace", "jit-trace", v, err);
 }
 
 static bool take_jit_inline(struct cli_options *o, const char *v,
                             struct error *err)
 {
-    return take_small("jit-inline", v, 5000, &o->engine.inline_max, err);
+    return take_limit(o, "jit_inline", "jit-inline", v, err);
 }
 
 static bool take_jit_unroll(struct cli_options *o, const char *v,
                             struct error *err)
 {
-    return take_small("jit-unroll", v, 1000, &o->engine.unroll_max, err);
+    return take_limit(o, "jit_unroll", "jit-unroll", v, err);
 }
 
 static bool take_jit_wait(struct cli_options *o, const char *v,
@@ -354,7 +351,16 @@ static bool take_jit_wait(struct cli_options *o, const char *v,
 {
     (void)v;
     (void)err;
-    o->engine.compiles_at_once = true;
+    o->config.engine.wait = WAIT_YES;
+    return true;
+}
+
+static bool take_jit_no_wait(struct cli_options *o, const char *v,
+                             struct error *err)
+{
+    (void)v;
+    (void)err;
+    o->config.engine.wait = WAIT_NO;
     return true;
 }
 
@@ -364,9 +370,9 @@ static bool take_jit_cache(struct cli_options *o, const char *v,
     uint64_t bytes;
     if (!size_parse("jit-cache", v, &bytes, err))
         return false;
-    if (bytes < 1 << 20 || bytes > 512 << 20)
+    if (bytes < JIT_CACHE_LEAST || bytes > JIT_CACHE_MOST)
         return bad("jit-cache", "a size from 1M to 512M", v, err);
-    o->engine.cache_bytes = bytes & ~(uint64_t)0xffff;
+    o->config.engine.cache_bytes = bytes;
     return true;
 }
 
@@ -413,7 +419,7 @@ static bool take_count_memory(struct cli_options *o, const char *v,
 {
     (void)v;
     (void)err;
-    o->engine.count_memory = true;
+    o->count_memory = true;
     return true;
 }
 
@@ -514,7 +520,8 @@ const struct option_row engine_options[] = {
     {"engine", 0, "NAME",
      "interp interprets guest code, tier1 also compiles what runs "
      "often, tier2 also compiles hot paths as one, auto (default) "
-     "uses all three; the guest cannot tell",
+     "uses all three; the guest cannot tell. A session is replayed with the "
+     "engine and the limits it was recorded with, unless others are given",
      take_engine},
     {"jit-threshold", 0, "N",
      "executions of a block before tier 1 compiles it (default 10)",
@@ -532,6 +539,8 @@ const struct option_row engine_options[] = {
      "iterations of a loop that traces unroll (default 16)", take_jit_unroll},
     {"jit-wait", 0, NULL,
      "for testing: tier 2 compiles while the guest waits", take_jit_wait},
+    {"jit-no-wait", 0, NULL,
+     "it does not (default), though it did while recording", take_jit_no_wait},
     {"jit-cache", 0, "SIZE", "host memory for compiled code (default 256M)",
      take_jit_cache},
     {"jit-perf-map", 0, NULL,

@@ -153,6 +153,7 @@ static bool open_session(void *context, const char *path,
     }
     ls->path = path;
     ls->machine = o->replay.setup.machine;
+    ls->engine = &o->replay.setup.engine;
     ls->session = replayer_session(o->replay.replayer);
     ls->here.tick = ls->session->start_tick;
     ls->travel = travel_new(o->replay.replayer, ls->machine, 0, err);
@@ -195,7 +196,6 @@ static bool begin(struct query *q, const struct cli_options *o,
                                 .stop = stop,
                                 .write_png = write_png,
                                 .now_ns = now_ns,
-                                .engine = &o->engine,
                                 .allows_files = o->allows_files,
                                 .wants_json = o->json};
     if (o->code && o->script)

@@ -88,7 +88,7 @@ bool replay_go_to(struct replay *r, const struct cli_options *o, uint64_t tick,
                          (unsigned long long)s->end_tick,
                          (unsigned long long)tick);
     if (!replayer_seek(r->replayer, tick, err) ||
-        !stats_open(&r->stats, o, s->config.cpu_mhz, err))
+        !stats_open(&r->stats, o, &r->setup, err))
         return false;
     stats_look(&r->stats, r->setup.machine);
     enum replay_stop stop = replay_run_until(r, tick, err);
@@ -263,7 +263,7 @@ static int replay(struct replay_run *r, const struct cli_options *o)
     progress_init(&r->progress, o->serial && terminal_is_tty(fileno(stdout)),
                   mhz, 0, 0);
     signals_install(NULL);
-    if (!stats_open(&r->replay.stats, o, mhz, &err))
+    if (!stats_open(&r->replay.stats, o, &r->replay.setup, &err))
         return cli_fail(&err);
     stats_look(&r->replay.stats, m);
     r->begun_ticks = machine_tick(m);

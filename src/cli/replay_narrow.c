@@ -17,13 +17,12 @@ static void say_difference(struct replayer *rp)
 }
 
 /* Run the window again by the interpreter: is it the engine's doing? */
-static bool is_engine(struct replay *r, const struct cli_options *o,
-                      uint64_t from, uint64_t to)
+static bool is_engine(struct replay *r, uint64_t from, uint64_t to)
 {
     struct error err;
     bool is_known;
-    const struct machine_engine interp = {.kind = ENGINE_INTERP};
-    return o->engine.kind != ENGINE_INTERP &&
+    const struct machine_engine interp = {.config.kind = ENGINE_INTERP};
+    return r->setup.engine.config.kind != ENGINE_INTERP &&
            machine_set_engine(r->setup.machine, &interp, &err) &&
            explain_agrees(r->replayer, from, to, &is_known) && is_known;
 }
@@ -37,13 +36,13 @@ void replay_narrow(struct replay *r, const struct cli_options *o)
                        to = report->first_bad_tick;
     replayer_set_progress(r->replayer, NULL, NULL);
     say_difference(r->replayer);
-    if (is_engine(r, o, from, to))
+    if (is_engine(r, from, to))
         (void)snprintf(line, sizeof line,
                        "engine interp gives what was recorded; find the "
                        "instruction: relive bisect %s --engines interp,%s "
                        "--from %llu --to %llu",
-                       o->session, machine_engine_name(o->engine.kind), from,
-                       to);
+                       o->session, machine_engine_name(r->setup.engine.config.kind),
+                       from, to);
     else
         (void)snprintf(line, sizeof line,
                        "engine interp differs too; find the instruction with "

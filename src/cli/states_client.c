@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 16, ANSWER_MAX = 1 << 30 };
+enum { ARGS_MAX = 32, ANSWER_MAX = 1 << 30 };
 
 /* ---- asking and reading -----------------------------------------------------
  */

@@ -23,8 +23,8 @@ static bool can_write(const char *path, struct error *err)
     return true;
 }
 
-bool stats_open(struct stats *s, const struct cli_options *o, uint32_t cpu_mhz,
-                struct error *err)
+bool stats_open(struct stats *s, const struct cli_options *o,
+                const struct machine_setup *setup, struct error *err)
 {
     if (!stats_wanted(o))
         return true;
@@ -32,7 +32,9 @@ bool stats_open(struct stats *s, const struct cli_options *o, uint32_t cpu_mhz,
     s->has_hud = o->hud;
     if (s->path && !can_write(s->path, err))
         return false;
-    s->telemetry = telemetry_new(machine_engine_name(o->engine.kind), cpu_mhz);
+    uint32_t cpu_mhz = machine_config(setup->machine)->cpu_mhz;
+    s->telemetry =
+        telemetry_new(machine_engine_name(setup->engine.config.kind), cpu_mhz);
     s->frames = frames_new(cpu_mhz, o->slow_frame_ms);
     return (s->telemetry && s->frames) ||
            error_set(err, ERR_NOMEM, "no memory for --stats");

@@ -5,6 +5,7 @@
 
 #include "analysis/frames.h"
 #include "analysis/telemetry.h"
+#include "cli/machine_setup.h"
 #include "cli/options.h"
 
 #include <stdio.h>
@@ -21,8 +22,8 @@ struct stats {
 
 bool stats_wanted(const struct cli_options *o);
 /* Nothing is measured when o does not ask. */
-bool stats_open(struct stats *s, const struct cli_options *o, uint32_t cpu_mhz,
-                struct error *err);
+bool stats_open(struct stats *s, const struct cli_options *o,
+                const struct machine_setup *setup, struct error *err);
 /* Now and then; the first call begins the run. */
 void stats_look(struct stats *s, struct machine *m);
 /* The tick up to which to run before the next look; UINT64_MAX: any. */

@@ -11,10 +11,6 @@
 const char *const jit_exit_names[JIT_EXITS] = {"unlinked", "limit", "lookup",
                                                "handler", "units"};
 
-enum {
-    DEFAULT_CACHE_MB = 256,
-    DEFAULT_THRESHOLD = 10
-};
 #define MOST_TICKS (UINT64_C(1) << 40) /* of one stay in compiled code */
 
 /* Address space within 1 GiB of the CPU, so that its fields are RIP-relative
@@ -285,9 +281,9 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
     probe_host(&j->host);
     probe_x87(j);
     if (!j->options.tier1_threshold)
-        j->options.tier1_threshold = DEFAULT_THRESHOLD;
+        j->options.tier1_threshold = JIT_THRESHOLD_STANDARD;
     j->bytes = options->cache_bytes ? options->cache_bytes
-                                    : (uint64_t)DEFAULT_CACHE_MB << 20;
+                                    : JIT_CACHE_STANDARD;
     j->bytes = (j->bytes + JIT_JUMPS * sizeof *j->jumps + PAGE_BYTES - 1) &
                ~(size_t)(PAGE_BYTES - 1);
     j->slots = calloc(JIT_SLOTS, sizeof *j->slots);

@@ -58,15 +58,27 @@ enum jit_pass {
 };
 extern const char *const jit_pass_names[JIT_PASSES];
 
+/* Bounds of the options, and what stands for 0. */
+enum {
+    JIT_CACHE_LEAST = 1 << 20,
+    JIT_CACHE_STANDARD = 256 << 20,
+    JIT_CACHE_MOST = 512 << 20,
+    JIT_THRESHOLD_STANDARD = 10,
+    JIT_TIER2_THRESHOLD_STANDARD = 1000,
+    JIT_TRACE_MOST = 5000, /* and standard */
+    JIT_INLINE_STANDARD = 50,
+    JIT_UNROLL_STANDARD = 16
+};
+
 struct jit_options {
-    uint64_t cache_bytes;     /* host code; 0: 256 MB */
-    uint32_t tier1_threshold; /* executions before compiling; 0: 10 */
+    uint64_t cache_bytes;     /* host code */
+    uint32_t tier1_threshold; /* executions before compiling */
     enum jit_tier2 tier2;
-    uint32_t tier2_threshold; /* executions of a block of tier 1; 0: 1000 */
-    uint32_t trace_max;       /* instructions of a trace; 0: 5000 */
+    uint32_t tier2_threshold; /* executions of a block of tier 1 */
+    uint32_t trace_max;       /* instructions of a trace */
     uint32_t trace_min;       /* of one that is no loop; 0: 48 */
-    uint32_t inline_max;      /* of a call that is inlined; 0: 50 */
-    uint32_t unroll_max;      /* iterations of an unrolled loop; 0: 16 */
+    uint32_t inline_max;      /* of a call that is inlined */
+    uint32_t unroll_max;      /* iterations of an unrolled loop */
     /* Nanoseconds, called on the JIT thread as well; NULL: nothing is timed. */
     uint64_t (*now_ns)(void *context);
     void *now_context;
@@ -95,6 +107,14 @@ enum jit_exit {
 };
 extern const char *const jit_exit_names[JIT_EXITS];
 
+/* Instructions that paths of tier 2 end in front of or with, because no trace
+ * holds them: so many paths. */
+struct jit_cut {
+    const char *mnemonic; /* NULL: no more */
+    uint64_t paths;
+};
+enum { JIT_CUTS = 16 };
+
 struct jit_stats {
     uint64_t blocks_compiled; /* jit.tier1.blocks_compiled_total */
     uint64_t code_bytes;      /* jit.cache.used_bytes */
@@ -106,6 +126,7 @@ struct jit_stats {
     uint64_t guard_fail_branch, guard_fail_target, guard_fail_head,
         guard_fail_key, guard_fail_span;
     uint64_t deopts; /* instructions of traces that tier 0 did */
+    struct jit_cut cuts[JIT_CUTS]; /* the most frequent first */
     uint64_t capacity_bytes;  /* jit.cache.capacity_bytes */
     uint64_t flushes, links;
     uint64_t tier1_ns;        /* jit.tier1.compile_time_total; 0: not timed */
@@ -119,5 +140,7 @@ struct jit_stats {
     uint64_t memory_accesses;    /* mmu.guest_mem_ops; 0: not counted */
 };
 void jit_stats(const struct jit *j, struct jit_stats *out);
+/* 0 when the mnemonic is not among the cuts. */
+uint64_t jit_cut_paths(const struct jit_stats *s, const char *mnemonic);
 
 #endif

@@ -559,10 +559,10 @@ static void lower_by_handler(struct lower *l)
 
 static void lower_insn(struct lower *l)
 {
-    static rule_fn *const rules[] = {lower_branch, lower_int,      lower_sse,
-                                     lower_muldiv, lower_bits,     lower_exchange,
-                                     lower_system, lower_x87,      lower_high,
-                                     lower_string};
+    static rule_fn *const rules[] = {
+        lower_branch, lower_int,      lower_shift,  lower_sse,
+        lower_muldiv, lower_bits,     lower_exchange,
+        lower_system, lower_x87,      lower_high,   lower_string};
     if (l->i->cls != CLASS_NORMAL)
         lower_units_settle(l);
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)

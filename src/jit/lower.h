@@ -116,6 +116,7 @@ static inline uint32_t lower_next(const struct lower *l)
 /* A rule: emit the current instruction; false: no rule, nothing emitted. */
 typedef bool rule_fn(struct lower *l);
 bool lower_int(struct lower *l);
+bool lower_shift(struct lower *l);
 bool lower_branch(struct lower *l);
 bool lower_sse(struct lower *l);
 bool lower_x87(struct lower *l);

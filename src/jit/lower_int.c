@@ -3,8 +3,6 @@
 #include "jit/lower.h"
 #include "jit/codes.h"
 
-#include "jit/probe.h"
-
 #include <Zydis/Mnemonic.h>
 
 /* ---- two-operand arithmetic ------------------------------------------------------ */
@@ -366,48 +364,6 @@ static bool lower_extend(struct lower *l)
     }
 }
 
-/* ---- shifts ----------------------------------------------------------------------------- */
-
-static bool lower_shift(struct lower *l)
-{
-    const struct insn *i = l->i;
-    int digit = jit_shift_digit(i->mnemonic);
-    if (digit < 0 || !l->j->host.shifts)
-        return false;
-    unsigned size = i->size, g = 0;
-    bool by_cl = i->form == FORM_RR || i->form == FORM_MR;
-    bool is_memory = i->form == FORM_MR || i->form == FORM_MI;
-    unsigned count = (unsigned)i->imm & (size == 8 ? 63 : 31);
-    if (!is_memory && !lower_first(i, &g))
-        return false;
-    if (!by_cl && count == 0)
-        return false; /* changes nothing: rare enough for the handler */
-    if (is_memory && !lower_address(l, size, true))
-        return false;
-    unsigned h = is_memory ? 0 : lower_get(l, g, H_SCRATCH_C);
-    struct rm rm = is_memory ? rm_base(H_SCRATCH_B, 0) : rm_reg(h);
-    if (is_memory)
-        emit_mov_rr(l->e, 8, H_SCRATCH_B, H_SCRATCH_A);
-    bool is_rotate = digit < 2;
-    if (by_cl)
-        emit_mov_rr(l->e, 4, H_RCX, jit_host_of[REG_RCX]);
-    else if (is_rotate)
-        emit_mov_ri(l->e, H_RCX, count);
-    /* A rotate keeps most flags, a count of 0 all of them. Intel processors
-     * keep OF in rotates by an immediate count, but not in those by CL. */
-    if (by_cl || is_rotate) {
-        lower_restore_flags(l);
-        emit_op(l->e, size, lower_op(size, 0xd3), (unsigned)digit, rm, size, 0);
-    } else {
-        emit_op(l->e, size, lower_op(size, 0xc1), (unsigned)digit, rm, size, 1);
-        emit_u8(l->e, count);
-    }
-    if (!is_memory)
-        lower_put(l, g, h);
-    lower_flags_written(l, FIX_NONE);
-    return true;
-}
-
 /* ---- conditions ------------------------------------------------------------------------------ */
 
 static bool lower_setcc(struct lower *l, unsigned code)
@@ -526,10 +482,9 @@ static bool lower_leave_frame(struct lower *l)
 bool lower_int(struct lower *l)
 {
     static rule_fn *const rules[] = {
-        lower_mov,    lower_alu,   lower_lea,  lower_widen,
-        lower_shift,  lower_unary, lower_push, lower_pop,
-        lower_conditional, lower_extend, lower_xchg, lower_bswap,
-        lower_leave_frame};
+        lower_mov,    lower_alu,    lower_lea,         lower_widen,
+        lower_unary,  lower_push,   lower_pop,         lower_conditional,
+        lower_extend, lower_xchg,   lower_bswap,       lower_leave_frame};
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
         if (rules[n](l))
             return true;

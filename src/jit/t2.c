@@ -9,10 +9,7 @@ enum {
     JUDGED_EVERY = 1 << 20,  /* ticks */
     JUDGED_FAILURES = 64,    /* fewer say nothing */
     TICKS_FOR_FAILURE = 200, /* that a trace must be good for */
-    DEFAULT_THRESHOLD = 1000,
     DEFAULT_LEAST = 48, /* below, entering costs more than the trace saves */
-    DEFAULT_INLINE = 50,
-    DEFAULT_UNROLL = 16
 };
 
 /* ---- code of heads ------------------------------------------------------- */
@@ -205,6 +202,7 @@ void t2_finish(struct t2 *t, struct t2_request *q)
         s->pass_ns[n] += q->pass_ns[n];
     bool is_mine = q->generation == t->generation;
     q->is_compiled &= !q->is_sampled;
+    t2_count_cut(t, q->cut);
     bool ok = q->is_compiled && is_current(t, q) && has_room(t, q);
     if (ok) {
         install(t, q);
@@ -347,15 +345,15 @@ static void *map_near(const void *to, size_t bytes)
 static void set_defaults(struct jit_options *o)
 {
     if (!o->tier2_threshold)
-        o->tier2_threshold = DEFAULT_THRESHOLD;
+        o->tier2_threshold = JIT_TIER2_THRESHOLD_STANDARD;
     if (!o->trace_max || o->trace_max > T2_INSNS_MAX)
         o->trace_max = T2_INSNS_MAX;
     if (!o->trace_min)
         o->trace_min = DEFAULT_LEAST;
     if (!o->inline_max)
-        o->inline_max = DEFAULT_INLINE;
+        o->inline_max = JIT_INLINE_STANDARD;
     if (!o->unroll_max)
-        o->unroll_max = DEFAULT_UNROLL;
+        o->unroll_max = JIT_UNROLL_STANDARD;
 }
 
 struct t2 *t2_new(struct jit *j, struct error *err)
@@ -433,4 +431,5 @@ void t2_stats(const struct t2 *t, struct jit_stats *out)
     out->guard_fail_key = all.fails[T2_FAIL_KEY];
     out->guard_fail_span = all.fails[T2_FAIL_SPAN];
     out->deopts = all.fails[T2_FAIL_ACCESS];
+    t2_top_cuts(t, out->cuts);
 }

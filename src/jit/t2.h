@@ -52,7 +52,8 @@ struct t2_request {
     /* The path is recorded again several times: what is compiled is as much of
      * it as all but one of them took. */
     unsigned samples, deviations, deviates_at;
-    unsigned at; /* the block that is next */
+    unsigned at;  /* the block that is next */
+    uint16_t cut; /* mnemonic of the instruction without a rule; 0: none */
     /* ---- the result */
     struct t2_trace *trace; /* owned until installed */
     bool is_compiled;
@@ -100,6 +101,7 @@ struct t2 {
     struct t2_total past; /* of traces that are gone */
     struct t2_use *uses;  /* owned */
     uint32_t use_count;
+    uint32_t cuts[JIT_MNEMONICS]; /* paths, by what ended them */
     /* ---- recording */
     struct t2_request *recording;
     uint64_t expected_tick;
@@ -133,6 +135,10 @@ void t2_stop_counting(uint8_t *at);
 void t2_judge(struct t2 *t);
 void t2_release(struct t2_request *q);
 void t2_drop_trace(struct t2 *t, uint32_t id, bool for_good);
+
+/* t2_cuts.c: what no trace holds */
+void t2_count_cut(struct t2 *t, unsigned mnemonic); /* 0: nothing */
+void t2_top_cuts(const struct t2 *t, struct jit_cut out[JIT_CUTS]);
 
 const uint8_t *t2_make_slow(struct jit *j, struct emit *e,
                             struct t2_near *near_data);

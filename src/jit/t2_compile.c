@@ -107,6 +107,8 @@ static bool build(struct t2_compiler *c, struct t2_request *q)
     if (t2_build(&c->ir))
         return true;
     unsigned n = q->block_count;
+    if (c->ir.built < c->ir.insn_count)
+        q->cut = q->insns[c->ir.built].i.mnemonic;
     while (n && q->first[n - 1] > c->ir.built)
         n--;
     if (n < 2 || q->is_loop || c->ir.failed || q->first[n - 1] < c->options->trace_min)

@@ -20,13 +20,14 @@
 #define RELIVE_JIT_T2_IR_H
 
 #include "cpu/insn.h"
+#include "jit/jit.h"
 
 typedef uint16_t t2_ref;
 
 enum {
     T2_OPS_MAX = 60000,
     T2_MAPS_MAX = 24000,
-    T2_INSNS_MAX = 5000, /* guest instructions of a trace, at most */
+    T2_INSNS_MAX = JIT_TRACE_MOST, /* guest instructions of a trace, at most */
     T2_MAP_NONE = 0
 };
 

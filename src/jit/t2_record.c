@@ -88,6 +88,7 @@ static void begin(struct t2 *t, struct block_code *k)
     q->one_page = true;
     q->is_loop = q->is_compiled = q->is_broken = false;
     q->no_spans = k->attempts > 1;
+    q->cut = 0;
     q->code = NULL;
     q->fixes = NULL;
     q->links = NULL;
@@ -195,12 +196,14 @@ static bool is_inner_loop(struct t2 *t, uint64_t rip)
     return true;
 }
 
-static bool is_on_path(const struct t2_request *q, uint64_t rip)
+/* Does a call that has not returned lead there? */
+static bool is_open(const struct t2 *t, uint64_t rip)
 {
-    for (unsigned n = 0; n < q->block_count; n++)
-        if (q->starts[n] == rip)
+    const struct t2_request *q = t->recording;
+    for (unsigned n = 0; n < t->depth; n++)
+        if (q->starts[t->call_at[n]] == rip)
             return true;
-    return false;
+    return rip == q->trace->head;
 }
 
 /* Follow calls and returns; true: the path ends at block n. */
@@ -209,7 +212,7 @@ static bool count_calls(struct t2 *t, const struct insn *last, unsigned *end)
     struct t2_request *q = t->recording;
     *end = q->block_count;
     if (last->mnemonic == ZYDIS_MNEMONIC_CALL) {
-        if (last->form != FORM_I || is_on_path(q, t->j->cpu->r[REG_RIP]))
+        if (last->form != FORM_I || is_open(t, t->j->cpu->r[REG_RIP]))
             return true; /* one of many targets, or recursion */
         if (t->depth == sizeof t->call_at / sizeof t->call_at[0])
             return true;
@@ -324,6 +327,8 @@ static void record(struct t2 *t, struct block_code *k)
     struct t2_insn *last = &q->insns[q->insn_count - 1];
     if (last->i.cls != CLASS_NORMAL)
         last->next = rip;
+    if (last->i.cls == CLASS_STOP)
+        t2_count_cut(t, last->i.mnemonic);
     if (rip == q->trace->head && t->depth == 0) {
         complete(t, true);
         return;
