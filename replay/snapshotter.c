@@ -1,6 +1,5 @@
 #include "replay/snapshotter.h"
 
-#include "base/bytes.h"
 #include "replay/page_refs.h"
 #include "replay/page_value.h"
 #include "replay/record.h"
@@ -17,10 +16,9 @@
 #include <zstd.h>
 
 enum {
-    PAGE_LEVEL = 1, /* of zstd: all that a guest writes goes through it */
     BATCH_BYTES = 8 << 20, /* of pages in one commit */
     CHAIN_MAX = 128,       /* records to read for one snapshot */
-    LOG_WAIT_MS = 5
+    LOG_WAIT_MS = 50 /* the log commits twice a second */
 };
 
 /* What the last record, with its bases, says about one list. */
@@ -70,8 +68,7 @@ struct snapshotter {
     struct store_batch edits; /* of what is committed */
     struct writer value;
     ZSTD_CCtx *zstd; /* owned */
-    uint8_t *packed; /* owned */
-    size_t packed_bytes;
+    uint8_t packed[PAGE_VALUE_MAX];
     uint64_t page_bytes, pages;
     uint64_t whole_entries, chain_entries; /* of the last whole record, and
                                               of those that stand on it */
@@ -153,15 +150,13 @@ static bool name_page(struct snapshotter *s, const uint8_t *hash,
         return no_memory(s, err);
     if (ref->refs > 1)
         return true;
-    store_le32(s->packed, PAGE_DATA_BYTES);
-    size_t got = ZSTD_compressCCtx(s->zstd, s->packed + 4, s->packed_bytes - 4,
-                                   data, PAGE_DATA_BYTES, PAGE_LEVEL);
-    if (ZSTD_isError(got))
+    size_t bytes = page_value_pack(s->zstd, data, s->packed);
+    if (bytes == 0)
         return no_memory(s, err);
-    ref->bytes = (uint32_t)got + 4;
+    ref->bytes = (uint32_t)bytes;
     s->page_bytes += ref->bytes;
     s->pages++;
-    page_value_put(&s->batch, hash, s->packed, got + 4);
+    page_value_put(&s->batch, hash, s->packed, bytes);
     return s->batch.bytes.used < BATCH_BYTES || commit(s, &s->batch, err);
 }
 
@@ -568,9 +563,7 @@ struct snapshotter *snapshotter_new(struct store *store, struct machine *m,
     store_batch_init(&s->gathered.batch);
     store_batch_init(&s->edits);
     s->zstd = ZSTD_createCCtx();
-    s->packed_bytes = ZSTD_compressBound(PAGE_DATA_BYTES) + 4;
-    s->packed = malloc(s->packed_bytes);
-    s->is_started = s->zstd && s->packed &&
+    s->is_started = s->zstd &&
                     pthread_create(&s->thread, NULL, thread_main, s) == 0;
     if (s->is_started)
         return s;
@@ -604,7 +597,6 @@ void snapshotter_free(struct snapshotter *s)
     store_batch_fini(&s->gathered.batch);
     store_batch_fini(&s->edits);
     (void)ZSTD_freeCCtx(s->zstd);
-    free(s->packed);
     (void)pthread_cond_destroy(&s->changed);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
@@ -656,6 +648,7 @@ bool snapshotter_take(struct snapshotter *s, uint32_t events_before)
 bool snapshotter_wait(struct snapshotter *s, struct error *err)
 {
     (void)pthread_mutex_lock(&s->lock);
+    (void)pthread_cond_broadcast(&s->changed); /* the log may be there by now */
     while (s->is_busy || s->is_pending)
         (void)pthread_cond_wait(&s->changed, &s->lock);
     bool ok = !s->has_failed;

@@ -15,7 +15,7 @@ enum {
     COMMIT_BYTES = 256 << 10,
     DRAIN_BYTES = 1 << 20, /* most of one batch */
     COMMIT_MS = 500,
-    IDLE_MS = 10,
+    IDLE_MS = 50, /* each look wakes a processor up */
     ITEM_MAX = 2048,
     OUTPUT_PIECE = 1024
 };
@@ -33,10 +33,12 @@ struct log_writer {
     struct ring *ring;   /* owned */
     pthread_t thread;
     bool started;
+    pthread_mutex_t lock; /* of nothing but the wait for `stopped` */
+    pthread_cond_t stopped;
 
     /* Written by the producer. */
     _Atomic uint64_t progress;
-    _Atomic bool stop;
+    _Atomic bool stop; /* set under the lock */
     /* Written by the writer thread. */
     _Atomic bool failed;
     _Atomic uint64_t file_bytes, log_bytes, committed_tick;
@@ -164,6 +166,21 @@ static bool drain(struct log_writer *w, uint8_t *item)
     return any;
 }
 
+/* Sleep for a moment, or until stopped. */
+static void idle(struct log_writer *w)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += IDLE_MS * 1000000L;
+    t.tv_sec += t.tv_nsec / 1000000000L;
+    t.tv_nsec %= 1000000000L;
+    (void)pthread_mutex_lock(&w->lock);
+    if (!atomic_load(&w->stop))
+        (void)pthread_cond_clockwait(&w->stopped, &w->lock, CLOCK_MONOTONIC,
+                                     &t);
+    (void)pthread_mutex_unlock(&w->lock);
+}
+
 static void *writer_main(void *context)
 {
     struct log_writer *w = context;
@@ -182,7 +199,7 @@ static void *writer_main(void *context)
         if (dirty && due && !atomic_load(&w->failed))
             commit(w);
         if (!any && !stop)
-            sleep_us(IDLE_MS * 1000L);
+            idle(w);
     } while (!stop);
     return NULL;
 }
@@ -194,6 +211,8 @@ struct log_writer *log_writer_new(struct store *store, struct error *err)
 {
     struct log_writer *w = calloc(1, sizeof *w);
     if (w) {
+        (void)pthread_mutex_init(&w->lock, NULL);
+        (void)pthread_cond_init(&w->stopped, NULL);
         w->store = store;
         w->ring = ring_new(RING_BYTES);
         store_batch_init(&w->batch);
@@ -216,6 +235,8 @@ void log_writer_free(struct log_writer *w)
     (void)log_writer_stop(w, NULL);
     store_batch_fini(&w->batch);
     ring_free(w->ring);
+    (void)pthread_cond_destroy(&w->stopped);
+    (void)pthread_mutex_destroy(&w->lock);
     free(w);
 }
 
@@ -277,7 +298,10 @@ void log_writer_progress(struct log_writer *w, uint64_t tick)
 bool log_writer_stop(struct log_writer *w, struct error *err)
 {
     if (w->started) {
+        (void)pthread_mutex_lock(&w->lock);
         atomic_store_explicit(&w->stop, true, memory_order_release);
+        (void)pthread_cond_broadcast(&w->stopped);
+        (void)pthread_mutex_unlock(&w->lock);
         (void)pthread_join(w->thread, NULL);
         w->started = false;
     }

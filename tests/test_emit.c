@@ -122,6 +122,26 @@ static void moves_between_registers_name_them(void **state)
             }
 }
 
+static void shifts_without_flags_name_them(void **state)
+{
+    (void)state;
+    static const ZydisMnemonic names[4] = {
+        [VEX_66] = ZYDIS_MNEMONIC_SHLX,
+        [VEX_F3] = ZYDIS_MNEMONIC_SARX,
+        [VEX_F2] = ZYDIS_MNEMONIC_SHRX};
+    for (unsigned n = 0; n < 3 * 2 * 16 * 16 * 16; n++) {
+        unsigned prefix = VEX_66 + n % 3, size = n / 3 & 1 ? 8 : 4;
+        unsigned to = n / 6 & 15, from = n / 96 & 15, by = n / 1536;
+        struct emit e = begin();
+        emit_vex(&e, size, VEX_0F38, prefix, 0xf7, to, by, from);
+        struct decoded d = decode(&e);
+        assert_int_equal(d.i.mnemonic, names[prefix]);
+        expect_gpr(&d.ops[0], to, size);
+        expect_gpr(&d.ops[1], from, size);
+        expect_gpr(&d.ops[2], by, size);
+    }
+}
+
 static const ZydisMnemonic alu[8] = {ZYDIS_MNEMONIC_ADD, ZYDIS_MNEMONIC_OR,
                                      ZYDIS_MNEMONIC_ADC, ZYDIS_MNEMONIC_SBB,
                                      ZYDIS_MNEMONIC_AND, ZYDIS_MNEMONIC_SUB,
@@ -436,6 +456,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moves_between_registers_name_them),
+        cmocka_unit_test(shifts_without_flags_name_them),
         cmocka_unit_test(arithmetic_between_registers_names_them),
         cmocka_unit_test(widening_moves_take_byte_registers),
         cmocka_unit_test(setcc_names_its_byte_register),

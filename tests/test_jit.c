@@ -64,10 +64,23 @@ static void cuts_of_paths_are_counted(void **state)
     static const char code[] = "\x31\xc0\x0f\xa2\x40"; /* xor; cpuid; inc */
     struct jit_stats stats;
     (void)state;
-    assert_true(jp_run_traces(JP_FLAT, false, code, 5, stdout, &stats));
+    assert_true(jp_run_traces(JP_FLAT, false, 1, code, 5, stdout, &stats));
     assert_non_null(stats.cuts[0].mnemonic);
     assert_string_equal(stats.cuts[0].mnemonic, "cpuid");
     assert_true(stats.cuts[0].paths >= 1);
+}
+
+/* A trace follows a function as often as it is called; only a call of one that
+ * has not returned is recursion. */
+static void traces_hold_several_calls_of_a_function(void **state)
+{
+    static const char code[] =
+        "\xe8\x08\x00\x00\x00\xe8\x03\x00\x00\x00" /* call f; call f */
+        "\x40\xeb\x04\x83\xc3\x05\xc3"; /* inc; jmp; f: add ebx, 5; ret */
+    struct jit_stats stats;
+    (void)state;
+    assert_true(jp_run_traces(JP_FLAT, false, 40, code, 17, stdout, &stats));
+    assert_true(stats.tier2_ticks > 1000); /* of about 2000 */
 }
 
 static void logic_clears_af(void **state)
@@ -261,6 +274,7 @@ int main(void)
         cmocka_unit_test(shifts_by_zero_keep_all_flags),
         cmocka_unit_test(high_byte_registers_take_part),
         cmocka_unit_test(cuts_of_paths_are_counted),
+        cmocka_unit_test(traces_hold_several_calls_of_a_function),
         cmocka_unit_test(logic_clears_af),
         cmocka_unit_test(pop_of_the_stack_pointer_takes_the_popped_value),
         cmocka_unit_test(code_segments_are_not_writable),

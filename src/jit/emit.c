@@ -94,6 +94,17 @@ void emit_op(struct emit *e, unsigned size, uint32_t op, unsigned reg,
     }
 }
 
+void emit_vex(struct emit *e, unsigned size, enum vex_map map,
+              enum vex_prefix prefix, unsigned op, unsigned reg, unsigned vvvv,
+              unsigned rm)
+{
+    emit_u8(e, 0xc4);
+    emit_u8(e, (reg < 8 ? 0x80u : 0) | 0x40 | (rm < 8 ? 0x20u : 0) | map);
+    emit_u8(e, (size == 8 ? 0x80u : 0) | (~vvvv & 15) << 3 | prefix);
+    emit_u8(e, op);
+    emit_u8(e, 0xc0 | low3(reg) << 3 | low3(rm));
+}
+
 void emit_mov_rr(struct emit *e, unsigned size, unsigned to, unsigned from)
 {
     emit_op(e, size, size == 1 ? 0x88 : 0x89, from, rm_reg(to), size, 0);

@@ -214,6 +214,8 @@ void probe_host(struct host_flags *out)
     out->multiplies = probe_multiplies();
     out->bit_tests = probe_bit_tests();
     unsigned a = 0, b = 0, c = 0, d = 0;
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
-        out->short_moves = d >> 4 & 1; /* FSRM (SDM vol. 2A CPUID) */
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        out->bmi2 = b >> 8 & 1;        /* SDM vol. 2A CPUID */
+        out->short_moves = d >> 4 & 1; /* FSRM */
+    }
 }

@@ -11,6 +11,7 @@ struct host_flags {
     bool shifts;     /* SHL SHR SAR ROL ROR, every count and size */
     bool multiplies; /* MUL IMUL */
     bool bit_tests;  /* BT BTS BTR BTC change CF alone */
+    bool bmi2;        /* shows in time alone, as the next */
     bool short_moves; /* REP MOVSB is fast for few bytes; shows in time alone */
 };
 

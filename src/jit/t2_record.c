@@ -196,12 +196,14 @@ static bool is_inner_loop(struct t2 *t, uint64_t rip)
     return true;
 }
 
-static bool is_on_path(const struct t2_request *q, uint64_t rip)
+/* Does a call that has not returned lead there? */
+static bool is_open(const struct t2 *t, uint64_t rip)
 {
-    for (unsigned n = 0; n < q->block_count; n++)
-        if (q->starts[n] == rip)
+    const struct t2_request *q = t->recording;
+    for (unsigned n = 0; n < t->depth; n++)
+        if (q->starts[t->call_at[n]] == rip)
             return true;
-    return false;
+    return rip == q->trace->head;
 }
 
 /* Follow calls and returns; true: the path ends at block n. */
@@ -210,7 +212,7 @@ static bool count_calls(struct t2 *t, const struct insn *last, unsigned *end)
     struct t2_request *q = t->recording;
     *end = q->block_count;
     if (last->mnemonic == ZYDIS_MNEMONIC_CALL) {
-        if (last->form != FORM_I || is_on_path(q, t->j->cpu->r[REG_RIP]))
+        if (last->form != FORM_I || is_open(t, t->j->cpu->r[REG_RIP]))
             return true; /* one of many targets, or recursion */
         if (t->depth == sizeof t->call_at / sizeof t->call_at[0])
             return true;
