@@ -5,6 +5,8 @@
 #include "analysis/guest_internal.h"
 #include "analysis/kallsyms.h"
 
+enum { LINUX_MODULES_MAX = 4096 }; /* on the list; a longer one is none */
+
 /* Offsets in bytes into structures of the kernel; negative: not known. */
 struct linux_layout {
     int32_t task_tasks, task_comm, task_pid, task_tgid, task_parent, task_mm;

@@ -270,20 +270,13 @@ static void derive_tasks(struct looks *k)
  * ----------------------------------------------------------------------- */
 
 /* A module's structure lies in the module's own memory, which tells base and
- * size; its symbols are described right behind the pointer to them. */
-static void derive_module(struct linux_guest *l, const struct guest_memory *m)
+ * size; its symbols are described right behind the pointer to them once it has
+ * started. */
+static void look_at_module(struct linux_layout *o,
+                           const struct guest_memory *m, uint64_t module,
+                           const uint8_t *bytes)
 {
-    uint8_t bytes[MODULE_BYTES];
     unsigned word = guest_word(m);
-    uint64_t entry;
-    struct linux_layout *o = &l->layout;
-    o->module_list = (int32_t)word; /* behind the state, since 2.6 */
-    o->module_name = 3 * (int32_t)word;
-    if (!linux_word(l, m, l->modules, &entry) || entry == l->modules)
-        return;
-    uint64_t module = entry - word;
-    if (guest_read(m, l->root, module, bytes, MODULE_BYTES) != MODULE_BYTES)
-        return;
     for (int32_t at = o->module_name; at + 2 * (int32_t)word <= MODULE_BYTES;
          at += (int32_t)word) {
         uint64_t value = word == 8 ? load_le64(bytes + at)
@@ -296,6 +289,27 @@ static void derive_module(struct linux_guest *l, const struct guest_memory *m)
         }
         if (o->module_kallsyms < 0 && value == module + (uint64_t)at + word)
             o->module_kallsyms = at;
+    }
+}
+
+static void derive_module(struct linux_guest *l, const struct guest_memory *m)
+{
+    uint8_t bytes[MODULE_BYTES];
+    unsigned word = guest_word(m);
+    uint64_t entry;
+    struct linux_layout *o = &l->layout;
+    o->module_list = (int32_t)word; /* behind the state, since 2.6 */
+    o->module_name = 3 * (int32_t)word;
+    if (!linux_word(l, m, l->modules, &entry))
+        return;
+    for (unsigned n = 0; n < LINUX_MODULES_MAX && entry != l->modules &&
+                         (o->module_base < 0 || o->module_kallsyms < 0);
+         n++) {
+        if (guest_read(m, l->root, entry - word, bytes, MODULE_BYTES) ==
+            MODULE_BYTES)
+            look_at_module(o, m, entry - word, bytes);
+        if (!linux_word(l, m, entry, &entry))
+            return;
     }
 }
 
@@ -314,7 +328,8 @@ void linux_layout_derive(struct linux_guest *l, const struct guest_memory *m)
     }
     if (!l->modules)
         l->modules = linux_find_modules(l, m);
-    if (l->modules && o->module_base < 0)
+    if (l->modules && (o->module_base < 0 || o->module_kallsyms < 0))
         derive_module(l, m);
-    l->is_complete = o->mm_pgd >= 0 && l->modules && o->module_base >= 0;
+    l->is_complete = o->mm_pgd >= 0 && l->modules &&
+                     o->module_base >= 0 && o->module_kallsyms >= 0;
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-    MODULES_MAX = 4096,
     SYMBOLS_MAX = 1 << 18, /* of one module */
     STRINGS_MAX = 16 << 20,
     MODULE_NAME = 56
@@ -46,7 +45,7 @@ static void each_module(const struct linux_guest *l,
     if (!l->modules || l->layout.module_list < 0 || l->layout.module_name < 0 ||
         !linux_word(l, m, l->modules, &entry))
         return;
-    for (unsigned n = 0; n < MODULES_MAX && entry != l->modules; n++)
+    for (unsigned n = 0; n < LINUX_MODULES_MAX && entry != l->modules; n++)
         if (!read_module(l, m, entry, &module, &g) ||
             !fn(context, module, &g) || !linux_word(l, m, entry, &entry))
             return;
@@ -82,13 +81,26 @@ struct loading {
     uint64_t mark;
 };
 
-/* A module_fn: a sum over what is loaded where. */
+/* Where a module's symbols are described. */
+static bool find_symbols(const struct loading *s, uint64_t module,
+                         uint64_t *where)
+{
+    int32_t offset = s->l->layout.module_kallsyms;
+    return offset >= 0 &&
+           linux_word(s->l, s->m, module + (uint64_t)offset, where) && *where;
+}
+
+/* A module_fn: a sum over what is loaded where. A module is listed before its
+ * symbols are there, and they move when it has started. */
 static bool mark_one(void *context, uint64_t module,
                      const struct guest_module *g)
 {
     struct loading *s = context;
+    uint64_t where = 0;
+    (void)find_symbols(s, module, &where);
     s->mark = s->mark * 0x100000001b3 + module;
     s->mark = s->mark * 0x100000001b3 + g->base + g->bytes;
+    s->mark = s->mark * 0x100000001b3 + where;
     return true;
 }
 
@@ -170,9 +182,7 @@ static bool load_one(void *context, uint64_t module,
 {
     struct loading *s = context;
     uint64_t where;
-    if (s->l->layout.module_kallsyms < 0 ||
-        !linux_word(s->l, s->m,
-                    module + (uint64_t)s->l->layout.module_kallsyms, &where))
+    if (!find_symbols(s, module, &where))
         return true;
     struct symbol_table *t = read_symbols(s->l, s->m, where, g);
     if (!t)

@@ -145,38 +145,59 @@ void linux_find_variables(struct linux_guest *l, const struct guest_memory *m)
 /* ---- the list of modules
  * -------------------------------------------------------------- */
 
-enum { MODULES_MAX = 4096 };
+enum {
+    MODULE_LOOK = 512, /* bytes of one that are looked at */
+    MODULE_NAME = 56,  /* MODULE_NAME_LEN: 64 less a word, 8 bytes at most */
+    MODULE_STATE_MAX = 3
+};
 
-static bool is_module_name(const struct linux_guest *l,
-                           const struct guest_memory *m, uint64_t entry)
+static bool is_module_name(const char *name)
 {
-    char name[GUEST_NAME_BYTES];
-    uint64_t at = entry + 2 * guest_word(m);
-    if (!guest_read_text(m, l->root, at, name, sizeof name) || !name[0])
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz_"
+                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+    return n > 0 && n < MODULE_NAME && !name[n];
+}
+
+/* struct module begins with its state, the links and the name, which zeros fill
+ * up. One that has a place in sysfs holds a pointer to itself not far behind
+ * (struct module_kobject): *is_known. */
+static bool is_module(const struct linux_guest *l,
+                      const struct guest_memory *m, uint64_t module,
+                      bool *is_known)
+{
+    uint8_t bytes[MODULE_LOOK];
+    unsigned word = guest_word(m), name = 3 * word, behind = name + 64 - word;
+    if (guest_read(m, l->root, module, bytes, sizeof bytes) != sizeof bytes ||
+        load_le32(bytes) > MODULE_STATE_MAX ||
+        !is_module_name((const char *)bytes + name))
         return false;
-    for (const char *c = name; *c; c++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                    "0123456789_",
-                    *c))
+    for (unsigned i = name; i < behind; i++)
+        if (bytes[i] && i > name && !bytes[i - 1])
             return false;
+    for (unsigned i = behind; i + word <= sizeof bytes; i += word)
+        *is_known |= (word == 8 ? load_le64(bytes + i)
+                                : load_le32(bytes + i)) == module;
     return true;
 }
 
-/* A ring of entries with names behind them that comes back here. */
+/* A ring of modules that comes back here; other rings have numbers where a
+ * short name could be. */
 static bool is_module_list(const struct linux_guest *l,
                            const struct guest_memory *m, uint64_t head)
 {
     uint64_t at, back, previous = head;
     unsigned word = guest_word(m);
+    bool is_known = false;
     if (!linux_word(l, m, head, &at) || at == head)
         return false;
-    for (unsigned n = 0; n < MODULES_MAX; n++) {
+    for (unsigned n = 0; n < LINUX_MODULES_MAX; n++) {
         if (!linux_word(l, m, at + word, &back) || back != previous)
             return false;
         if (at == head)
-            return true;
+            return is_known;
         previous = at;
-        if (!is_module_name(l, m, at) || !linux_word(l, m, at, &at))
+        if (!is_module(l, m, at - word, &is_known) ||
+            !linux_word(l, m, at, &at))
             return false;
     }
     return false;

@@ -429,6 +429,59 @@ static void derived_layout_is_the_described_one(struct opened *o)
     guest_linux.drop(l);
 }
 
+/* A list in the kernel's data whose one entry has a number where a module's name
+ * would be. */
+struct decoy {
+    struct guest_memory m;
+    uint64_t head, entry; /* physical */
+    uint64_t to_linear;
+    uint8_t pages[2][4096];
+};
+
+/* A guest_memory.page. */
+static const uint8_t *decoy_page(void *context, uint64_t paddr, bool touched)
+{
+    struct decoy *d = context;
+    const uint8_t *page = d->m.page(d->m.context, paddr, touched);
+    bool is_head = paddr == (d->head & ~0xfffull);
+    if (!page || (!is_head && paddr != (d->entry & ~0xfffull)))
+        return page;
+    uint8_t *copy = memcpy(d->pages[is_head], page, 4096);
+    uint64_t to = d->to_linear + (is_head ? d->entry : d->head);
+    uint8_t *at = copy + ((is_head ? d->head : d->entry) & 0xfff);
+    store_le32(at, (uint32_t)to);
+    store_le32(at + 4, (uint32_t)to);
+    store_le32(at + 8, is_head ? 0 : 'Z'); /* such as a process's number */
+    return copy;
+}
+
+static void a_ring_of_numbers_is_no_list_of_modules(struct opened *o)
+{
+    struct decoy *d = calloc(1, sizeof *d);
+    guest_memory_of(&d->m, o->machine);
+    struct linux_guest *l = guest_linux.find(&d->m, NULL);
+    assert_non_null(l);
+    const struct linux_layout layout = l->layout;
+    uint64_t modules = l->modules;
+    d->to_linear = l->kallsyms.base - l->kallsyms.paddr;
+    d->head = l->kallsyms.paddr + 64;
+    /* Outside the image, wherever in memory that was loaded. */
+    d->entry = (l->kallsyms.paddr < 80 << 20 ? 160 << 20 : 32 << 20) + 64;
+    guest_linux.drop(l);
+    struct guest_memory bad = d->m;
+    bad.page = decoy_page;
+    bad.context = d;
+    uint64_t next;
+    l = guest_linux.find(&bad, NULL);
+    assert_non_null(l);
+    assert_true(linux_word(l, &bad, d->to_linear + d->entry, &next));
+    assert_int_equal(next, d->to_linear + d->head); /* the ring is there */
+    assert_int_equal(l->modules, modules);
+    assert_memory_equal(&l->layout, &layout, sizeof layout);
+    guest_linux.drop(l);
+    free(d);
+}
+
 /* A debugger's questions, at the end. */
 static void questions_are_answered(struct opened *o, struct seen *s)
 {
@@ -540,6 +593,8 @@ static void compare(struct lab *lab, const char *arch, unsigned word)
     assert_non_null(strstr(s.serial, guest_version(s.guest)));
     if (word == 8)
         derived_layout_is_the_described_one(&o);
+    else
+        a_ring_of_numbers_is_no_list_of_modules(&o);
     spinning_is_current(&o, &s);
     profile_shows_it(&o, &s);
     callers_are_found(&o, &s);
