@@ -1,6 +1,7 @@
 /* The lockstep of the tiers as a program: tests/jit_lockstep --seconds N
- * [--seed S] [--count N] [--stop N] [--verbose]. Seeds are tried from S on.
- * Exit status 1 when the tiers differ. */
+ * [--seed S] [--count N] [--stop N] [--mode16] [--verbose]. Seeds are tried from
+ * S on, or with --mode16 those whose code is 16-bit. Exit status 1 when the tiers
+ * differ. */
 #include "tests/lib_jitpair.h"
 
 #include <getopt.h>
@@ -11,7 +12,7 @@ struct options {
     double seconds;
     uint64_t seed, count;
     unsigned stop; /* after so many differences */
-    bool verbose;
+    bool verbose, only_16;
 };
 
 static bool parse(int argc, char **argv, struct options *o)
@@ -21,6 +22,7 @@ static bool parse(int argc, char **argv, struct options *o)
         {"count", required_argument, NULL, 'c'},
         {"seed", required_argument, NULL, 'r'},
         {"stop", required_argument, NULL, 'n'},
+        {"mode16", no_argument, NULL, 'm'},
         {"verbose", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0}};
     int c;
@@ -37,6 +39,9 @@ static bool parse(int argc, char **argv, struct options *o)
             break;
         case 'n':
             o->stop = (unsigned)strtoul(optarg, NULL, 0);
+            break;
+        case 'm':
+            o->only_16 = true;
             break;
         case 'v':
             o->verbose = true;
@@ -63,23 +68,28 @@ int main(int argc, char **argv)
     unsigned bad = 0;
     if (!parse(argc, argv, &o)) {
         fprintf(stderr, "usage: jit_lockstep [--seconds N] [--seed S] "
-                        "[--count N] [--stop N] [--verbose]\n");
+                        "[--count N] [--stop N] [--mode16] [--verbose]\n");
         return 2;
     }
     if (!oracle_forms_init(&forms))
         return 2;
     double end = now() + o.seconds;
-    for (uint64_t n = 0; now() < end && (!o.count || n < o.count); n++)
+    for (uint64_t n = 0; now() < end && (!o.count || n < o.count); n++) {
+        if (o.only_16 && !jp_is_16(o.seed + n))
+            continue;
         if (!jp_run(o.seed + n, &forms, o.verbose, stdout, &t) &&
             ++bad == o.stop)
             break;
+    }
     printf("jit_lockstep: seeds %llu.., %llu programs, %llu slices, %llu "
-           "ticks, %llu shutdowns; %llu blocks compiled, %llu links, %llu "
+           "ticks, %llu shutdowns; %llu blocks compiled, %llu instructions in "
+           "compiled code, %llu links, %llu "
            "flushes, %llu traces, %llu ticks in them, %llu deopts; %u differ\n",
            (unsigned long long)o.seed, (unsigned long long)t.programs,
            (unsigned long long)t.slices, (unsigned long long)t.ticks,
            (unsigned long long)t.shutdowns, (unsigned long long)t.compiled,
-           (unsigned long long)t.links, (unsigned long long)t.flushes,
+           (unsigned long long)t.compiled_insns, (unsigned long long)t.links,
+           (unsigned long long)t.flushes,
            (unsigned long long)t.traces, (unsigned long long)t.trace_ticks,
            (unsigned long long)t.deopts, bad);
     oracle_forms_fini(&forms);

@@ -219,7 +219,9 @@ static bool pair_init(struct pair *p, uint64_t seed,
 {
     memset(p, 0, sizeof *p);
     jp_scene(&p->scene, seed);
-    if (seed & 1)
+    if (p->scene.is16)
+        jp_code_16(&p->scene, forms);
+    else if (seed & 1)
         jp_code_loops(&p->scene);
     else
         jp_code(&p->scene, forms);
@@ -265,7 +267,7 @@ static void transfer(struct pair *p)
     uint8_t bytes[8] = {0x90};
     unsigned n = 1;
     if (s->code_entries[space] && oracle_below(&p->r, 2)) {
-        n = s->mode == JP_PAGED32 ? 4 : 8;
+        n = s->mode == JP_PAGED32 || s->is16 ? 4 : 8;
         at = s->code_entries[space] + page * n;
         phys_dma_read(p->side[0].phys, at, bytes, n);
         bytes[1] = (uint8_t)((bytes[1] & 0x0f) | oracle_below(&p->r, 8) << 4);
@@ -373,11 +375,13 @@ static void disassemble(struct cpu *c, FILE *out)
         phys_read(c->mmu.phys, paddr, bytes + n, 1);
     }
     ZydisDisassembledInstruction d;
-    ZydisMachineMode mode = c->mode == MODE_64 ? ZYDIS_MACHINE_MODE_LONG_64
-                                               : ZYDIS_MACHINE_MODE_LEGACY_32;
+    ZydisMachineMode mode = c->mode == MODE_64   ? ZYDIS_MACHINE_MODE_LONG_64
+                            : c->mode == MODE_32 ? ZYDIS_MACHINE_MODE_LEGACY_32
+                                                 : ZYDIS_MACHINE_MODE_LEGACY_16;
     bool ok = n && ZYAN_SUCCESS(ZydisDisassembleIntel(mode, rip, bytes, n, &d));
-    fprintf(out, "  %10llu cpl %u %016llx  %s\n", (unsigned long long)c->tick,
-            c->cpl, (unsigned long long)rip, ok ? d.text : "?");
+    fprintf(out, "  %10llu cpl %u %04x:%016llx  %s\n",
+            (unsigned long long)c->tick, c->cpl, c->seg[SEG_CS].selector,
+            (unsigned long long)rip, ok ? d.text : "?");
 }
 
 static void print_difference(const struct pair *p, FILE *out)
@@ -411,7 +415,8 @@ static void print_difference(const struct pair *p, FILE *out)
 static void print_pair(const struct pair *p, FILE *out)
 {
     static const char *const names[] = {"long", "compatibility", "flat",
-                                        "paged32", "pae"};
+                                        "paged32", "pae", "real", "V86",
+                                        "16-bit"};
     const struct jp_scene *s = &p->scene;
     fprintf(out,
             "seed %llu: %s mode, CPL %u, %u ticks, cache %llu KiB, "
@@ -503,6 +508,7 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     totals->shutdowns += p->side[0].cpu.shutdown;
     totals->compiled += stats.blocks_compiled;
     totals->links += stats.links;
+    totals->compiled_insns += stats.entered_insns - stats.handler_insns;
     totals->flushes += stats.flushes;
     totals->refusals += stats.exit[JIT_EXIT_UNITS];
     totals->traces += stats.tier2_blocks_compiled;
@@ -529,10 +535,13 @@ static void put_code(struct jp_scene *s, const char *code, unsigned bytes)
     uint8_t *at = s->ram + JP_CODE;
     memcpy(at, code, bytes);
     at[bytes] = 0xe9;
-    store_le32(at + bytes + 1, 0u - bytes - 5);
+    if (s->is16)
+        store_le16(at + bytes + 1, (uint16_t)(0u - bytes - 3));
+    else
+        store_le32(at + bytes + 1, 0u - bytes - 5);
     for (unsigned n = 0; n < JP_ENTRY_COUNT; n++) {
-        s->entries[n] = s->code;
-        store_le64(s->ram + JP_ENTRIES + 8 * n, s->code);
+        s->entries[n] = s->is16 ? jp_entry_16(s, 0) : s->code;
+        store_le64(s->ram + JP_ENTRIES + 8 * n, s->entries[n]);
     }
 }
 
@@ -590,7 +599,8 @@ bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out)
     for (unsigned mode = 0; mode < JP_MODES; mode++)
         for (unsigned n = 0; n < 12 && (modes >> mode & 1); n++) {
             bool user = n & 1;
-            if (user && mode == JP_FLAT)
+            if (user ? mode == JP_FLAT || mode == JP_REAL
+                     : mode == JP_V86 || mode == JP_PROT16)
                 continue;
             ok &= run_code((enum jp_mode)mode, user, n / 4, n >> 1 & 1, code, bytes,
                            out, &stats);

@@ -50,7 +50,15 @@ enum {
     JP_SEL_RO = 0x40,      /* data, read-only, flat, CPL 3 */
     JP_SEL_EXECUTE = 0x48, /* 32-bit code, CPL 3, not readable */
     JP_SEL_BASED = 0x50,   /* data, CPL 3, base JP_DATA or the data window */
-    JP_SEL_TSS = 0x58
+    JP_SEL_TSS = 0x58,
+    /* 16-bit, CPL 3 */
+    JP_SEL_CODE16 = 0x60,  /* base of the code window */
+    JP_SEL_OTHER16 = 0x68, /* starts inside it, small */
+    JP_SEL_DATA16 = 0x70,
+    JP_SEL_STACK16 = 0x78,
+    JP_SEL_ALIAS16 = 0x80, /* the code, writable */
+    JP_SEL_DOWN16 = 0x88,  /* data, expand-down */
+    JP_SEL_SHORT16 = 0x90  /* as JP_SEL_CODE16, with another limit */
 };
 
 enum jp_mode {
@@ -59,6 +67,9 @@ enum jp_mode {
     JP_FLAT,    /* 32-bit, no paging */
     JP_PAGED32, /* 32-bit, 2 levels */
     JP_PAE,
+    JP_REAL,
+    JP_V86,
+    JP_PROT16, /* 16-bit segments of paged 32-bit protected mode */
     JP_MODES
 };
 
@@ -71,6 +82,7 @@ struct jp_scene {
     enum jp_flavour flavour;
     bool user;
     bool is64;                  /* the code is 64-bit code */
+    bool is16;
     bool can_idle;              /* HLT may occur */
     uint64_t code, data, stack; /* linear windows */
     uint64_t high;              /* second window on the code, or 0 */
@@ -79,24 +91,46 @@ struct jp_scene {
     uint64_t roots[2]; /* CR3 values */
     uint32_t code_entries[2]; /* of the code window in each space, physical;
                                  0: no paging */
-    uint64_t entries[JP_ENTRY_COUNT];
+    /* Of 16-bit code: selectors, of code by how often they are good. */
+    struct jp_segment {
+        uint16_t selector;
+        uint32_t base;
+    } codes[4], datas[8], stack16;
+    uint64_t entries[JP_ENTRY_COUNT]; /* RIP; 16-bit code: CS in bits 47..32 */
     uint8_t ram[JP_RAM];
     struct oracle_random r;
 };
 
 /* Choose a mode and lay out tables; code is put by jp_code(). */
 void jp_scene(struct jp_scene *s, uint64_t seed);
+/* Is the scene of this seed one of 16-bit code? */
+bool jp_is_16(uint64_t seed);
 /* The same in a given mode, for code of the caller's. */
 void jp_scene_in(struct jp_scene *s, uint64_t seed, enum jp_mode mode,
                  bool user);
 /* Registers and control state of the start. */
 void jp_registers(const struct jp_scene *s, struct cpu *c);
 
+/* ---- 16-bit scenes (lib_jitpair_real.c) */
+
+/* Segments, and what real mode has instead of descriptors. */
+void jp_lay_out_16(struct jp_scene *s);
+void jp_registers_16(const struct jp_scene *s, struct cpu *c);
+/* An entry at this offset of the code. */
+uint64_t jp_entry_16(struct jp_scene *s, unsigned offset);
+
 /* ---- random code (lib_jitpair_code.c)
  * ----------------------------------------- */
 
 /* Fill the code frames and the entries. */
 void jp_code(struct jp_scene *s, const struct oracle_forms *forms);
+
+bool jp_breaks_stack(const ZydisDecodedInstruction *zi,
+                     const ZydisDecodedOperand *ops);
+bool jp_is_integer(const struct oracle_form *t);
+
+/* 16-bit code (lib_jitpair_code16.c). */
+void jp_code_16(struct jp_scene *s, const struct oracle_forms *forms);
 
 /* The same with code that loops (lib_jitpair_loops.c). */
 void jp_code_loops(struct jp_scene *s);
@@ -115,6 +149,7 @@ struct jp_side {
 struct jp_totals {
     uint64_t programs, slices, ticks, shutdowns;
     uint64_t compiled, links, flushes;
+    uint64_t compiled_insns; /* retired in compiled code, handlers apart */
     uint64_t refusals; /* blocks left because of vector or x87 state */
     uint64_t traces, trace_ticks, deopts; /* of tier 2 */
 };

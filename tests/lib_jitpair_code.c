@@ -136,7 +136,7 @@ static const bool is_x87[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 
 /* Integer instructions that the JIT has rules for: opcodes of one and two bytes.
  */
-static bool is_integer(const struct oracle_form *t)
+bool jp_is_integer(const struct oracle_form *t)
 {
     switch (t->mnemonic) {
     case ZYDIS_MNEMONIC_MOV:
@@ -196,7 +196,7 @@ static bool is_favourite(struct gen *g, const struct oracle_form *t)
         return is_sse[t->mnemonic];
     if (g->s->flavour == JP_X87 && !one_in(g, 8))
         return is_x87[t->mnemonic] || (is_sse[t->mnemonic] && one_in(g, 4));
-    return is_integer(t);
+    return jp_is_integer(t);
 }
 
 static const struct oracle_form *choose_form(struct gen *g)
@@ -314,8 +314,8 @@ static bool try_form(struct gen *g, const struct oracle_form *t, uint8_t *b,
 }
 
 /* Does it write RSP other than by pushing? */
-static bool breaks_stack(const ZydisDecodedInstruction *zi,
-                         const ZydisDecodedOperand *ops)
+bool jp_breaks_stack(const ZydisDecodedInstruction *zi,
+                     const ZydisDecodedOperand *ops)
 {
     if (zi->mnemonic == ZYDIS_MNEMONIC_LEAVE ||
         zi->mnemonic == ZYDIS_MNEMONIC_ENTER)
@@ -340,7 +340,7 @@ static void gen_form(struct gen *g)
         if (!try_form(g, choose_form(g), b, &zi, ops))
             continue;
         unsigned length = zi.length ? zi.length : 4;
-        if (zi.length && breaks_stack(&zi, ops) && !one_in(g, 30))
+        if (zi.length && jp_breaks_stack(&zi, ops) && !one_in(g, 30))
             continue;
         if (zi.mnemonic == ZYDIS_MNEMONIC_HLT && !g->s->can_idle)
             continue;

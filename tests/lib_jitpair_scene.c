@@ -22,6 +22,11 @@ static bool one_in(struct jp_scene *s, unsigned n)
     return below(s, n) == 0;
 }
 
+static bool has_paging(const struct jp_scene *s)
+{
+    return s->mode != JP_FLAT && s->mode != JP_REAL;
+}
+
 static bool is_long(const struct jp_scene *s)
 {
     return s->mode == JP_LONG || s->mode == JP_COMPAT;
@@ -50,6 +55,17 @@ static void put_descriptors(struct jp_scene *s)
     uint64_t base = (s->data & 0xffffff) << 16 | (s->data >> 24 & 0xff) << 56;
     store_le64(s->ram + JP_GDT + JP_SEL_SMALL, 0x0040f30000003fff | base);
     store_le64(s->ram + JP_GDT + JP_SEL_BASED, 0x00cff3000000ffff | base);
+    base = (s->code & 0xffffff) << 16;
+    store_le64(s->ram + JP_GDT + JP_SEL_CODE16, 0x0000fb000000ffff | base);
+    store_le64(s->ram + JP_GDT + JP_SEL_SHORT16, 0x0000fb0000001b7f | base);
+    store_le64(s->ram + JP_GDT + JP_SEL_ALIAS16, 0x0000f3000000ffff | base);
+    base += 0x2345ull << 16;
+    store_le64(s->ram + JP_GDT + JP_SEL_OTHER16, 0x0000fb0000001caf | base);
+    base = (s->data & 0xffffff) << 16;
+    store_le64(s->ram + JP_GDT + JP_SEL_DATA16, 0x0000f3000000ffff | base);
+    store_le64(s->ram + JP_GDT + JP_SEL_DOWN16, 0x0000f7000000207f | base);
+    base = (s->stack & 0xffffff) << 16;
+    store_le64(s->ram + JP_GDT + JP_SEL_STACK16, 0x0000f30000003fff | base);
     store_le64(s->ram + JP_GDT + JP_SEL_TSS,
                0x00008b0000000fff | (uint64_t)JP_TSS << 16);
     uint8_t *tss = s->ram + JP_TSS;
@@ -108,6 +124,13 @@ static unsigned absolute(const struct jp_scene *s, uint8_t *at, unsigned n,
 static void put_fault_handler(struct jp_scene *s, uint8_t *at)
 {
     unsigned n = 0;
+    if (s->is16) { /* push ecx; mov ecx, [entries + eax * 8 + 4], for CS */
+        n = APPEND(at, n, "\x51\x50\x36\x8b");
+        n = absolute(s, at, n, 0, JP_COUNTERS);
+        n = APPEND(at, n, "\x40\x83\xe0\x1f\x36\x8b\x0c\xc5");
+        n = append_address(at, n, JP_ENTRIES + 4);
+        n = APPEND(at, n, "\x89\x4c\x24\x0c\x58\x59");
+    }
     n = APPEND(at, n, "\x50\x36\xff"); /* push rax; inc dword ss:[counter] */
     n = absolute(s, at, n, 0, JP_COUNTERS);
     n = APPEND(at, n, "\x36\x8b"); /* mov eax, ss:[counter] */
@@ -195,7 +218,7 @@ static uint32_t new_table(struct tables *t)
 static uint32_t entry_of(struct tables *t, uint64_t linear)
 {
     struct jp_scene *s = t->s;
-    bool wide = s->mode != JP_PAGED32;
+    bool wide = s->mode != JP_PAGED32 && !s->is16;
     unsigned bits = wide ? 9 : 10;
     int level = is_long(s) ? 3 : wide ? 2 : 1;
     uint32_t table = t->root;
@@ -216,7 +239,7 @@ static uint32_t entry_of(struct tables *t, uint64_t linear)
 static void map(struct tables *t, uint64_t linear, uint64_t entry)
 {
     uint32_t at = entry_of(t, linear);
-    if (t->s->mode == JP_PAGED32)
+    if (t->s->mode == JP_PAGED32 || t->s->is16)
         store_le32(t->s->ram + at, (uint32_t)entry);
     else
         store_le64(t->s->ram + at, entry);
@@ -321,10 +344,11 @@ static void lay_out(struct jp_scene *s)
     s->flavour = (enum jp_flavour)below(s, JP_FLAVOURS);
     s->is64 = s->mode == JP_LONG;
     s->can_idle = one_in(s, 3);
-    s->code = 0x400000;
-    s->data = 0x500000;
-    s->stack = 0x5f0000;
-    if (s->mode == JP_FLAT) {
+    s->is16 = s->mode >= JP_REAL;
+    s->code = s->is16 ? 0x40000 : 0x400000;
+    s->data = s->is16 ? 0x60000 : 0x500000;
+    s->stack = s->is16 ? 0x90000 : 0x5f0000;
+    if (!has_paging(s)) {
         s->code = JP_CODE;
         s->data = JP_DATA;
         s->stack = JP_STACK;
@@ -336,19 +360,39 @@ static void lay_out(struct jp_scene *s)
     put_descriptors(s);
     put_gates(s);
     put_handlers(s);
-    if (s->mode != JP_FLAT)
+    if (has_paging(s))
         put_tables(s);
+    if (s->is16)
+        jp_lay_out_16(s);
+}
+
+static void choose_mode(struct jp_scene *s)
+{
+    static const uint8_t modes[] = {
+        JP_LONG, JP_LONG,   JP_LONG, JP_LONG, JP_FLAT,  JP_PAGED32, JP_PAGED32,
+        JP_PAE,  JP_COMPAT, JP_REAL, JP_REAL, JP_PROT16, JP_V86};
+    s->mode = modes[below(s, sizeof modes)];
+    s->user = has_paging(s) && one_in(s, 2);
+    if (s->mode == JP_V86 || s->mode == JP_PROT16)
+        s->user = true;
 }
 
 void jp_scene(struct jp_scene *s, uint64_t seed)
 {
-    static const uint8_t modes[] = {JP_LONG,    JP_LONG, JP_LONG,
-                                    JP_LONG,    JP_FLAT, JP_PAGED32,
-                                    JP_PAGED32, JP_PAE,  JP_COMPAT};
     begin(s, seed);
-    s->mode = modes[below(s, sizeof modes)];
-    s->user = s->mode != JP_FLAT && one_in(s, 2);
+    choose_mode(s);
     lay_out(s);
+}
+
+bool jp_is_16(uint64_t seed)
+{
+    struct jp_scene s = {
+        .seed = seed,
+        .r.seed = seed * 0x9e3779b97f4a7c15u + 1,
+    };
+    (void)oracle_random(&s.r);
+    choose_mode(&s);
+    return s.mode >= JP_REAL;
 }
 
 void jp_scene_in(struct jp_scene *s, uint64_t seed, enum jp_mode mode,
@@ -380,7 +424,7 @@ static void set_segments(const struct jp_scene *s, struct cpu *c)
     c->seg[SEG_FS] = segment_of(s, JP_SEL_SMALL | 3);
     c->seg[SEG_GS] = segment_of(s, JP_SEL_BASED | 3);
     c->cpl = s->user ? 3 : 0;
-    c->gdtr = (struct table_register){.base = JP_GDT, .limit = 0x7f};
+    c->gdtr = (struct table_register){.base = JP_GDT, .limit = 0x97};
     c->idtr = (struct table_register){.base = JP_IDT, .limit = 0xfff};
     c->tr = (struct segment){.base = JP_TSS,
                              .limit = 0xfff,
@@ -392,7 +436,7 @@ static void set_control(const struct jp_scene *s, struct cpu *c,
                         struct oracle_random *r)
 {
     c->cr0 = CR0_ET | CR0_PE | CR0_NE | CR0_MP;
-    if (s->mode != JP_FLAT)
+    if (has_paging(s))
         c->cr0 |= CR0_PG | (oracle_below(r, 4) ? CR0_WP : 0);
     c->cr0 |= oracle_below(r, 8) ? 0 : CR0_TS;
     c->cr0 |= oracle_below(r, 8) ? 0 : CR0_AM;
@@ -450,6 +494,8 @@ void jp_registers(const struct jp_scene *s, struct cpu *c)
     cpu_set_rflags(c, (oracle_random(&r) & (FLAGS_ARITH | FLAG_AC)) | FLAG_IF |
                           2 | (s->user && oracle_below(&r, 2) ? FLAG_IOPL : 0));
     c->halted = false;
+    if (s->is16)
+        jp_registers_16(s, c);
     cpu_update_mode(c);
     cpu_update_paging(c);
     cpu_update_single(c);

@@ -11,7 +11,8 @@ enum {
     HASH_BITS = 17,
     HASH_SIZE = 1 << HASH_BITS,
     PAGE_SLOTS = 1 << 13,       /* frames that hold code, at most */
-    JUMP_SIZE = 1 << 15,
+    JUMP_BITS = 15,
+    JUMP_SIZE = 1 << JUMP_BITS,
     CHUNK_SHIFT = 6             /* granularity of the code bitmap of a page */
 };
 
@@ -355,13 +356,18 @@ static struct block_code *find(struct cpu *c, uint64_t linear, uint64_t paddr,
     return build(c, linear, paddr, fault);
 }
 
+/* Not the hash of the JIT's own table: what collides there should not here. */
+static struct jump_entry *jump_slot(struct blocks *b, uint64_t linear)
+{
+    return &b->jumps[linear * 0x9e3779b97f4a7c15 >> (64 - JUMP_BITS)];
+}
+
 struct block_code *blocks_at(struct cpu *c, enum exc *fault)
 {
     struct blocks *b = c->blocks;
     uint64_t linear =
         (c->r[REG_RIP] + c->ea_base[SEG_CS]) & c->linear_mask;
-    struct jump_entry *j =
-        &b->jumps[(linear ^ linear >> 12) & (JUMP_SIZE - 1)];
+    struct jump_entry *j = jump_slot(b, linear);
     if (LIKELY(j->linear == linear && j->key == c->mmu.space_key &&
                j->block && j->mode == c->mode && j->block->valid))
         return j->block;

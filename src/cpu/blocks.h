@@ -29,6 +29,8 @@ struct block_code {
     const void *refuse; /* the engine's: where code leaves instead of running */
     uint32_t hits;     /* the engine's execution count */
     uint32_t incoming; /* the engine's list of jumps linked to this block */
+    uint16_t low, high; /* the engine's: which offsets of its page its jumps
+                           stay within, [low, high) */
     uint32_t heat;     /* the engine's: number of its second counter */
     uint32_t traces;   /* the engine's list of what was made of this block */
     uint8_t tier2;     /* the engine's: what became of it */

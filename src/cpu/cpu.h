@@ -198,6 +198,9 @@ struct cpu {
     uint64_t ea_base[8];        /* base that an address uses: 0 for ES CS SS DS
                                    in 64-bit mode */
     uint8_t ea_flat[8];         /* no limit or type check needed, read and write */
+    uint64_t ea_end[8];         /* outside 64-bit mode: offsets below may be read
+                                   and written; 0 when limit and type want more
+                                   of a look than that */
     uint8_t mode;               /* enum cpu_mode */
     uint8_t cpl;
     bool single;                /* run one instruction at a time: TF, code

@@ -133,7 +133,8 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 static bool flat_run(const struct cpu *c, unsigned seg, uint64_t offset,
                      const struct insn *i, uint64_t *linear)
 {
-    if (!c->ea_flat[seg] || offset > address_mask(i) - PAGE_BYTES)
+    bool is_inside = c->ea_flat[seg] || offset + PAGE_BYTES <= c->ea_end[seg];
+    if (!is_inside || offset > address_mask(i) - PAGE_BYTES)
         return false;
     *linear = (offset + c->ea_base[seg]) & c->linear_mask;
     return true;

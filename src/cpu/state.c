@@ -253,6 +253,18 @@ static bool is_flat(const struct segment *s)
     return s->limit == UINT32_MAX && (s->attr & mask) == want;
 }
 
+/* Data that grows up, present and writable; in real mode code as well. */
+static uint64_t plain_end(const struct cpu *c, const struct segment *s)
+{
+    bool is_code = s->attr & SEG_ATTR_CODE;
+    bool is_allowed =
+        cpu_is_real(c) || (!is_code && (s->attr & SEG_ATTR_WRITABLE));
+    bool is_down = !is_code && (s->attr & SEG_ATTR_EXPAND_DOWN);
+    return (s->attr & SEG_ATTR_P) && is_allowed && !is_down
+               ? (uint64_t)s->limit + 1
+               : 0;
+}
+
 void cpu_update_mode(struct cpu *c)
 {
     const struct segment *cs = &c->seg[SEG_CS], *ss = &c->seg[SEG_SS];
@@ -266,6 +278,7 @@ void cpu_update_mode(struct cpu *c)
         bool has_base = !is64 || s >= SEG_FS;
         c->ea_base[s] = has_base ? c->seg[s].base : 0;
         c->ea_flat[s] = is64 || is_flat(&c->seg[s]);
+        c->ea_end[s] = plain_end(c, &c->seg[s]);
     }
     mmu_set_user(&c->mmu, c->cpl == 3);
     cpu_update_single(c);

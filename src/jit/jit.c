@@ -103,18 +103,20 @@ static void note_exit(struct jit *j)
 {
     j->left_rip = j->cpu->r[REG_RIP];
     j->left_tick = j->cpu->tick;
-    j->left_key = j->cpu->mmu.space_key;
+    j->left_key = j->cpu->jit_key;
 }
 
 /* Join that jump to k when nothing happened in between and k is compiled. Both
- * lie on the same page, so the jump is right wherever the page is mapped. */
+ * lie on the same page, so the jump is right wherever the page is mapped, if k
+ * asks no more of where IP starts and ends there than the block before it. */
 static void link_exit(struct jit *j, struct block_code *k)
 {
     const struct cpu *c = j->cpu;
     uint32_t s = c->jit_link;
     j->cpu->jit_link = JIT_NO_SLOT;
     if (s == JIT_NO_SLOT || !k->code || j->left_rip != c->r[REG_RIP] ||
-        j->left_tick != c->tick || j->left_key != c->mmu.space_key)
+        j->left_tick != c->tick || j->left_key != c->jit_key ||
+        k->low < j->slots[s].low || k->high > j->slots[s].high)
         return;
     struct emit e = {.to_exec = j->exec - j->rw};
     emit_patch(&e, j->slots[s].site, k->code);
@@ -132,11 +134,44 @@ static bool is_flat32(const struct cpu *c)
     return c->seg[SEG_CS].limit == UINT32_MAX && c->sp_mask == UINT32_MAX;
 }
 
+/* Segments as compiled code of the CPU's mode wants them. */
+static bool has_segments(const struct cpu *c)
+{
+    return c->mode == MODE_64 ||
+           (c->mode == MODE_32 ? is_flat32(c) : c->sp_mask == 0xffff);
+}
+
+/* RIP of the first byte of the page that the block lies on, modulo 2^64. */
+static uint64_t page_rip(const struct cpu *c, const struct block_code *k)
+{
+    return c->r[REG_RIP] - (k->start & (PAGE_BYTES - 1));
+}
+
+/* Where the code segment starts and ends in that page. */
+static void code_range(const struct cpu *c, const struct block_code *k,
+                       int64_t *low, int64_t *high)
+{
+    int64_t page = (int64_t)page_rip(c, k);
+    int64_t limit = c->seg[SEG_CS].limit < 0xffff ? c->seg[SEG_CS].limit : 0xffff;
+    bool is_whole = c->mode != MODE_16;
+    *low = is_whole || page > 0 ? 0 : -page;
+    *high = is_whole || limit - page >= PAGE_BYTES ? PAGE_BYTES
+                                                   : limit - page + 1;
+}
+
+/* Will its jumps stay inside the code segment here? */
+static bool has_range(const struct cpu *c, const struct block_code *k)
+{
+    int64_t low, high;
+    if (k->mode != MODE_16)
+        return true;
+    code_range(c, k, &low, &high);
+    return k->low >= low && k->high <= high;
+}
+
 static bool can_run(const struct cpu *c, const struct block_code *k)
 {
-    if (!k->valid || k->second != UINT64_MAX || k->mode == MODE_16)
-        return false;
-    return k->mode == MODE_64 || is_flat32(c);
+    return k->valid && k->second == UINT64_MAX && has_segments(c);
 }
 
 enum compiled { COMPILED, NOT_COMPILED, FLUSHED };
@@ -151,6 +186,13 @@ static enum compiled compile(struct jit *j, struct block_code *k)
     bool full = false;
     size_t before = j->used;
     uint64_t begun = now(j);
+    int64_t low, high;
+    k->hits = 0;
+    code_range(j->cpu, k, &low, &high);
+    if ((int64_t)(k->start & (PAGE_BYTES - 1)) + k->bytes > high)
+        return NOT_COMPILED; /* above 64 KiB */
+    k->low = (uint16_t)low;
+    k->high = (uint16_t)high;
     const void *code = jit_lower(j, k, &full);
     j->stats.tier1_ns += now(j) - begun;
     bool was_empty = j->used == j->first;
@@ -158,7 +200,6 @@ static enum compiled compile(struct jit *j, struct block_code *k)
         blocks_flush(j->cpu);
         return FLUSHED;
     }
-    k->hits = 0;
     if (!code) /* or it would fit into no cache of this size */
         return NOT_COMPILED;
     k->code = code;
@@ -172,16 +213,32 @@ static enum compiled compile(struct jit *j, struct block_code *k)
     return COMPILED;
 }
 
-static uint64_t jit_key(const struct cpu *c)
+/* The number of what CS and the address space are now; a new one after others
+ * took its place. */
+static uint64_t view_number(struct jit *j)
 {
-    return c->mmu.space_key << 2 | c->mode;
+    const struct cpu *c = j->cpu;
+    uint64_t space = c->mmu.space_key, base = c->ea_base[SEG_CS];
+    uint32_t limit = c->seg[SEG_CS].limit;
+    struct jit_view *v =
+        &j->views[(base + space) * 0x9e3779b97f4a7c15 >> (64 - JIT_VIEW_BITS)];
+    if (!v->number || v->space != space || v->base != base || v->limit != limit)
+        *v = (struct jit_view){space, base, limit, ++j->view_count};
+    return v->number;
+}
+
+static uint64_t jit_key(struct jit *j)
+{
+    const struct cpu *c = j->cpu;
+    uint64_t of = c->mode == MODE_16 ? view_number(j) : c->mmu.space_key;
+    return of << 2 | c->mode;
 }
 
 static void enter_jump(struct jit *j, const struct block_code *k)
 {
     uint64_t rip = j->cpu->r[REG_RIP];
     j->jumps[(rip >> PAGE_SHIFT ^ rip) & (JIT_JUMPS - 1)] =
-        (struct jit_jump){rip, j->cpu->jit_key, k->code, 0};
+        (struct jit_jump){rip, j->cpu->jit_key, k->code, j->cpu->jit_page};
 }
 
 static bool run(void *context, struct block_code *k)
@@ -199,15 +256,17 @@ static bool run(void *context, struct block_code *k)
         if (how != COMPILED)
             return how == FLUSHED; /* k is stale: it is looked up again */
     }
+    if (!has_range(c, k))
+        return false;
+    c->jit_key = jit_key(j);
     link_exit(j, k);
     if (j->t2 && t2_before(j->t2, k))
         return false;
     if (c->tick + k->count > c->limit)
         return false; /* tier 0 stops exactly at the limit */
-    c->jit_page = c->r[REG_RIP] & ~(uint64_t)(PAGE_BYTES - 1);
+    c->jit_page = page_rip(c, k);
     c->jit_limit = c->limit - c->tick < MOST_TICKS ? c->limit
                                                    : c->tick + MOST_TICKS;
-    c->jit_key = jit_key(c);
     enter_jump(j, k);
     uint64_t before = c->tick - c->skew;
     j->enter(k->code);
@@ -257,11 +316,9 @@ uint32_t jit_interpret_last(struct cpu *c, const struct insn *i,
     c->jit_left = JIT_EXIT_HANDLER;
     if (!interpret(c, i, where >> 16, where & 0xffff))
         return 1;
-    if (i->cls == CLASS_STOP &&
-        (c->single || c->shadow || c->halted || c->shutdown ||
-         (c->mode != MODE_64 && !is_flat32(c))))
+    if (c->single || c->shadow || c->halted || c->shutdown || !has_segments(c))
         return 1;
-    c->jit_key = jit_key(c);
+    c->jit_key = jit_key(c->engine.context);
     return 0;
 }
 

@@ -12,6 +12,8 @@ enum {
     JIT_SLOTS = 1 << 18, /* direct jumps between blocks */
     JIT_NO_SLOT = 0,
     JIT_JUMPS = 1 << 15, /* entries of the jump table */
+    JIT_VIEW_BITS = 8,
+    JIT_VIEWS = 1 << JIT_VIEW_BITS,
     JIT_MNEMONICS = 2048, /* more than Zydis has */
     /* Host registers that hold no guest register; RAX has the flags. */
     H_SCRATCH_A = H_RCX, /* addresses */
@@ -25,15 +27,23 @@ enum {
 struct jit_jump {
     uint64_t rip, key;
     const void *code;
-    uint64_t spare;
+    uint64_t page; /* for cpu->jit_page */
 };
 _Static_assert(sizeof(struct jit_jump) == 32, "dispatch shifts by 5");
+
+/* What 16-bit code at a RIP means: one number for each. */
+struct jit_view {
+    uint64_t space, base; /* mmu.space_key, base of CS */
+    uint64_t limit;
+    uint64_t number; /* 0: none */
+};
 
 /* A direct jump that may be linked to its target's code. */
 struct slot {
     uint8_t *site;       /* displacement, writable address */
     const uint8_t *stub; /* where it goes unlinked */
     uint32_t next;       /* in the target's list of incoming jumps */
+    uint16_t low, high;  /* of the block that it leaves (struct block_code) */
 };
 
 struct jit {
@@ -62,6 +72,8 @@ struct jit {
 
 
     uint64_t left_rip, left_tick, left_key; /* see note_exit() */
+    struct jit_view views[JIT_VIEWS];
+    uint64_t view_count;
     struct jit_stats stats;
 };
 

@@ -126,7 +126,7 @@ void lower_cold(struct lower *l, uint8_t *site)
 bool lower_can_address(const struct lower *l)
 {
     const struct insn *i = l->i;
-    if (i->addr == 2 || i->is_moffs64)
+    if ((i->addr == 2 && !l->is16) || i->is_moffs64)
         return false;
     if (i->base == REG_RIP) {
         int64_t d = (int64_t)i->disp + lower_next(l);
@@ -135,11 +135,35 @@ bool lower_can_address(const struct lower *l)
     return true;
 }
 
+/* Addresses of 16 bits wrap. */
+static void effective16(struct lower *l, unsigned to)
+{
+    const struct insn *i = l->i;
+    bool has_base = i->base != REG_ZERO, has_index = i->index != REG_ZERO;
+    unsigned from = jit_host_of[has_base ? i->base : has_index ? i->index : 0];
+    if (!has_base && !has_index) {
+        emit_mov_ri(l->e, to, (uint16_t)i->disp);
+        return;
+    }
+    if ((has_base && has_index) || i->disp) {
+        struct rm sum = rm_base(from, i->disp);
+        if (has_base && has_index)
+            sum.index = jit_host_of[i->index];
+        emit_op(l->e, 4, 0x8d, to, sum, 8, 0);
+        from = to;
+    }
+    emit_op(l->e, 4, 0x0fb7, to, rm_reg(from), 2, 0); /* movzx */
+}
+
 void lower_effective_to(struct lower *l, unsigned to)
 {
     const struct insn *i = l->i;
     struct emit *e = l->e;
     unsigned size = l->is64 && i->addr == 8 ? 8 : 4;
+    if (i->addr == 2) {
+        effective16(l, to);
+        return;
+    }
     if (i->base == REG_RIP) {
         emit_load(e, 8, to, rm_abs(&l->j->cpu->jit_page));
         emit_op(e, 8, 0x8d, to,
@@ -175,10 +199,27 @@ void lower_effective(struct lower *l)
     lower_effective_to(l, H_SCRATCH_A);
 }
 
-void lower_segment(struct lower *l)
+void lower_segment16(struct lower *l, unsigned seg, unsigned at, unsigned bytes,
+                     unsigned scratch)
+{
+    struct emit *e = l->e;
+    struct cpu *c = l->j->cpu;
+    unsigned last = bytes == 1 ? at : scratch;
+    if (bytes != 1)
+        emit_op(e, 8, 0x8d, last, rm_base(at, (int32_t)bytes - 1), 8, 0);
+    emit_op(e, 8, 0x3b, last, rm_abs(&c->ea_end[seg]), 8, 0);
+    lower_cold(l, emit_jump(e, 3)); /* jae */
+    emit_op(e, 4, 0x03, at, rm_abs(&c->ea_base[seg]), 8, 0);
+}
+
+void lower_segment(struct lower *l, unsigned bytes)
 {
     const struct insn *i = l->i;
     struct cpu *c = l->j->cpu;
+    if (l->is16) {
+        lower_segment16(l, i->seg, H_SCRATCH_A, bytes, H_SCRATCH_B);
+        return;
+    }
     if (i->seg < SEG_FS && (l->is64 || i->seg != SEG_CS))
         return; /* flat, base 0 */
     if (!l->is64) { /* code segments are not writable, some not readable */
@@ -313,7 +354,7 @@ bool lower_operand(struct lower *l, unsigned bytes, bool write)
     }
     lower_save_flags(l);
     lower_effective(l);
-    lower_segment(l);
+    lower_segment(l, bytes);
     lower_translate(l, bytes, write);
     l->mem = rm_base(H_SCRATCH_A, 0);
     return true;
@@ -329,6 +370,15 @@ bool lower_address(struct lower *l, unsigned bytes, bool write)
     return true;
 }
 
+/* 16-bit code: from an offset in SS, in host register `from`, to the address. */
+static void stack16(struct lower *l, unsigned from, unsigned bytes)
+{
+    if (!l->is16)
+        return;
+    emit_op(l->e, 4, 0x0fb7, H_SCRATCH_A, rm_reg(from), 2, 0); /* movzx */
+    lower_segment16(l, SEG_SS, H_SCRATCH_A, bytes, H_SCRATCH_B);
+}
+
 void lower_push_address(struct lower *l, unsigned bytes)
 {
     if (l->is64) {
@@ -338,6 +388,7 @@ void lower_push_address(struct lower *l, unsigned bytes)
     lower_save_flags(l);
     emit_op(l->e, 4, 0x8d, H_SCRATCH_A,
             rm_base(jit_host_of[REG_RSP], -(int32_t)bytes), 8, 0);
+    stack16(l, H_SCRATCH_A, bytes);
     lower_translate(l, bytes, true);
     l->mem = rm_base(H_SCRATCH_A, 0);
 }
@@ -349,7 +400,9 @@ void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
         return;
     }
     lower_save_flags(l);
-    emit_mov_rr(l->e, 4, H_SCRATCH_A, jit_host_of[from]);
+    if (!l->is16)
+        emit_mov_rr(l->e, 4, H_SCRATCH_A, jit_host_of[from]);
+    stack16(l, jit_host_of[from], bytes);
     lower_translate(l, bytes, false);
     l->mem = rm_base(H_SCRATCH_A, 0);
 }
@@ -358,15 +411,15 @@ void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
 
 void lower_dispatch_checked(struct lower *l, int32_t sp_moved)
 {
-    l->is_late = l->is64;
+    l->is_late = l->is64 || l->is16;
     l->late.n = (uint16_t)l->n;
     l->late.sp_moved = sp_moved;
     jit_emit_dispatch(l->j, l->e, l->late.miss);
-    for (unsigned n = 0; n < 2 && !l->is64; n++)
+    for (unsigned n = 0; n < 2 && !l->is_late; n++)
         emit_patch(l->e, l->late.miss[n], l->j->dispatch_miss);
 }
 
-/* Code is found for canonical addresses alone, so those that are not end up
+/* Code is found for canonical addresses and below limits alone, so others end up
  * here: undo, and let the handler raise the fault. */
 static void emit_late(struct lower *l)
 {
@@ -375,23 +428,27 @@ static void emit_late(struct lower *l)
     l->is_late = false;
     emit_patch(l->e, l->late.miss[0], emit_here(l->e));
     emit_patch(l->e, l->late.miss[1], emit_here(l->e));
-    emit_mov_rr(l->e, 8, H_RDX, H_RCX);
-    emit_op(l->e, 8, 0xc1, 7, rm_reg(H_RDX), 8, 1); /* sar rdx, 47 */
-    emit_u8(l->e, 47);
-    emit_alu_ri(l->e, 8, 0, rm_reg(H_RDX), 1);
-    emit_alu_ri(l->e, 8, 7, rm_reg(H_RDX), 1);
-    emit_jump_to(l->e, 6, l->j->dispatch_miss); /* jbe */
-    if (l->late.sp_moved) {
-        unsigned sp = jit_host_of[REG_RSP];
-        emit_op(l->e, 8, 0x8d, sp, rm_base(sp, -l->late.sp_moved), 8, 0);
+    if (l->is16) {
+        emit_op(l->e, 4, 0x3b, H_RCX, rm_abs(&l->j->cpu->seg[SEG_CS].limit), 4,
+                0);
+    } else {
+        emit_mov_rr(l->e, 8, H_RDX, H_RCX);
+        emit_op(l->e, 8, 0xc1, 7, rm_reg(H_RDX), 8, 1); /* sar rdx, 47 */
+        emit_u8(l->e, 47);
+        emit_alu_ri(l->e, 8, 0, rm_reg(H_RDX), 1);
+        emit_alu_ri(l->e, 8, 7, rm_reg(H_RDX), 1);
     }
+    emit_jump_to(l->e, 6, l->j->dispatch_miss); /* jbe */
+    if (l->late.sp_moved)
+        lower_move_sp(l, -l->late.sp_moved);
     l->n = l->late.n;
     lower_cold(l, emit_jump(l->e, 16));
 }
 
-static bool in_page(int64_t target)
+/* On the page, and without leaving the code segment. */
+static bool in_page(const struct lower *l, int64_t target)
 {
-    return target >= 0 && target < PAGE_BYTES;
+    return target >= l->k->low && target < l->k->high;
 }
 
 /* Linked later: until then the jump goes to a stub that says which it is. */
@@ -404,7 +461,8 @@ static void leave_in_page(struct lower *l, unsigned condition, uint32_t target)
         return;
     }
     l->stub[l->stubs++] = (struct stub){j->slot_count, target};
-    j->slots[j->slot_count++] = (struct slot){.site = site};
+    j->slots[j->slot_count++] =
+        (struct slot){.site = site, .low = l->k->low, .high = l->k->high};
 }
 
 void lower_stop_here(struct lower *l, uint8_t *site)
@@ -446,13 +504,15 @@ static void emit_stubs(struct lower *l)
 static void load_target(struct lower *l, int64_t target, unsigned rip_bytes)
 {
     emit_load(l->e, 8, H_RCX, rm_abs(&l->j->cpu->jit_page));
-    emit_op(l->e, rip_bytes, 0x8d, H_RCX, rm_base(H_RCX, (int32_t)target), 8,
-            0);
+    emit_op(l->e, rip_bytes == 8 ? 8 : 4, 0x8d, H_RCX,
+            rm_base(H_RCX, (int32_t)target), 8, 0);
+    if (rip_bytes == 2)
+        emit_op(l->e, 4, 0x0fb7, H_RCX, rm_reg(H_RCX), 2, 0); /* movzx */
 }
 
 bool lower_leave_if(struct lower *l, unsigned condition, int64_t target)
 {
-    if (!in_page(target))
+    if (!in_page(l, target))
         return false;
     leave_in_page(l, condition, (uint32_t)target);
     return true;
@@ -460,18 +520,18 @@ bool lower_leave_if(struct lower *l, unsigned condition, int64_t target)
 
 void lower_leave(struct lower *l, int64_t target, int32_t sp_moved)
 {
-    if (in_page(target)) {
+    if (in_page(l, target)) {
         leave_in_page(l, 16, (uint32_t)target);
         return;
     }
-    load_target(l, target, l->is64 ? 8 : 4);
+    load_target(l, target, l->i->opsize);
     lower_dispatch_checked(l, sp_moved);
 }
 
 /* Tier 0 does not wrap EIP there either: fetching beyond the limit faults. */
 void lower_fall_through(struct lower *l, uint32_t next)
 {
-    if (in_page(next)) {
+    if (in_page(l, next)) {
         leave_in_page(l, 16, next);
         return;
     }
@@ -560,12 +620,13 @@ static void lower_by_handler(struct lower *l)
 static void lower_insn(struct lower *l)
 {
     static rule_fn *const rules[] = {
-        lower_branch, lower_int,      lower_shift,  lower_sse,
-        lower_muldiv, lower_bits,     lower_exchange,
-        lower_system, lower_x87,      lower_high,   lower_string};
+        lower_branch,   lower_int,    lower_shift, lower_muldiv, lower_bits,
+        lower_exchange, lower_system, lower_high,  lower_string,
+        /* Not in 16-bit code: */ lower_sse, lower_x87};
+    size_t count = sizeof rules / sizeof rules[0] - (l->is16 ? 2 : 0);
     if (l->i->cls != CLASS_NORMAL)
         lower_units_settle(l);
-    for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
+    for (size_t n = 0; n < count; n++)
         if (rules[n](l))
             return;
     lower_by_handler(l);
@@ -665,6 +726,7 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
                       .e = &hot,
                       .k = k,
                       .is64 = k->mode == MODE_64,
+                      .is16 = k->mode == MODE_16,
                       .offset = start,
                       .x87_at = X87_SETTLED};
     uint32_t first_slot = j->slot_count;
@@ -675,10 +737,13 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
         plan_block(&plan, k, start);
         l.plan = plan.slots ? &plan : NULL;
     }
-    uint8_t *hot_site = j->t2 ? t2_emit_counter(j->t2, &hot, k) : NULL;
+    bool counts = j->t2 && !l.is16;
+    k->tier2 = T2_BANNED;
+    uint8_t *hot_site = counts ? t2_emit_counter(j->t2, &hot, k) : NULL;
     uint8_t *too_far = emit_budget(&l);
     emit_count(&l);
-    lower_units_start(&l);
+    if (!l.is16)
+        lower_units_start(&l);
     emit_insns(&l, 0, start);
     l.e = &cold;
     emit_late(&l);

@@ -74,7 +74,7 @@ struct lower {
     const struct insn *i; /* current instruction */
     unsigned n;           /* its index */
     uint32_t offset;      /* page offset of its first byte */
-    bool is64;
+    bool is64, is16;
     enum flag_place flags;
     enum flag_fix fix;
     uint8_t units;        /* enum lower_unit that hold the guest's state here */
@@ -111,6 +111,17 @@ struct lower {
 static inline uint32_t lower_next(const struct lower *l)
 {
     return l->offset + l->i->len;
+}
+
+/* Bytes of RSP and of an operand on the stack that the code's mode changes. */
+static inline unsigned lower_sp_bytes(const struct lower *l)
+{
+    return l->is64 ? 8 : l->is16 ? 2 : 4;
+}
+/* Operand sizes of stack instructions and near branches that have rules. */
+static inline bool lower_is_usual(const struct lower *l, unsigned opsize)
+{
+    return l->is16 ? opsize == 2 || opsize == 4 : opsize == (l->is64 ? 8 : 4);
 }
 
 /* A rule: emit the current instruction; false: no rule, nothing emitted. */
@@ -180,8 +191,13 @@ void lower_tlb_entry(struct lower *l);
 /* The effective address (no segment) into H_SCRATCH_A; flags untouched. */
 void lower_effective(struct lower *l);
 void lower_effective_to(struct lower *l, unsigned to);
-/* Add the segment's base to it; flags are SAVED. */
-void lower_segment(struct lower *l);
+/* Make it linear: of an access of so many bytes; flags are SAVED. Uses
+ * H_SCRATCH_B. */
+void lower_segment(struct lower *l, unsigned bytes);
+/* 16-bit code: the same for the offset in host register `at` and segment `seg`;
+ * uses `scratch`. */
+void lower_segment16(struct lower *l, unsigned seg, unsigned at, unsigned bytes,
+                     unsigned scratch);
 
 /* ---- stack: l->mem as lower_operand() sets it; from: REG_RSP or REG_RBP */
 void lower_push_address(struct lower *l, unsigned bytes);
@@ -231,15 +247,17 @@ unsigned lower_x87_opcode(const struct insn *i);
 void lower_stop_here(struct lower *l, uint8_t *site);
 /* Behind the instruction after STI: leave when an interrupt waits. */
 void lower_window(struct lower *l);
-/* To page offset `target` (any, relative to this page), checked as
- * lower_dispatch_checked() does. Flags are SAVED. */
+/* To page offset `target` (any, relative to this page; the current instruction's
+ * operand size truncates RIP), checked as lower_dispatch_checked() does. Flags
+ * are SAVED. */
 void lower_leave(struct lower *l, int64_t target, int32_t sp_moved);
 /* A conditional jump there; false, and nothing emitted, when the target lies in
  * another page. */
 bool lower_leave_if(struct lower *l, unsigned condition, int64_t target);
 /* To what lies behind: EIP does not wrap at 4 GiB. */
 void lower_fall_through(struct lower *l, uint32_t next);
-/* To the RIP in H_SCRATCH_A; when it is not canonical the instruction faults. RSP
+/* To the RIP in H_SCRATCH_A; when it is not canonical, or beyond the limit of CS,
+ * the instruction faults. RSP
  * has been moved by sp_moved; nothing else has been changed, but for a return
  * address that was stored. */
 void lower_dispatch_checked(struct lower *l, int32_t sp_moved);

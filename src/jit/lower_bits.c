@@ -39,7 +39,7 @@ static void bit_string(struct lower *l, unsigned b, bool write)
     rm.index = H_SCRATCH_B;
     rm.scale = (uint8_t)(shift - 3);
     emit_op(l->e, wide, 0x8d, H_SCRATCH_A, rm, 8, 0);
-    lower_segment(l);
+    lower_segment(l, size);
     lower_translate(l, size, write);
     l->mem = rm_base(H_SCRATCH_A, 0);
 }
@@ -69,7 +69,8 @@ static bool test_memory(struct lower *l, unsigned row)
 {
     const struct insn *i = l->i;
     unsigned b = 0, bits = i->size * 8u;
-    if (!lower_can_address(l) || (i->form == FORM_MR && !lower_second(i, &b)))
+    if (!lower_can_address(l) ||
+        (i->form == FORM_MR && (i->addr == 2 || !lower_second(i, &b))))
         return false;
     if (i->form == FORM_MI) {
         (void)lower_operand(l, i->size, row != 0);

@@ -5,10 +5,15 @@
 
 #include <Zydis/Mnemonic.h>
 
-/* A RIP in H_RCX that is not canonical faults at the branch: interpret it. */
-static void check_canonical(struct lower *l)
+/* A RIP in H_RCX that is not canonical or beyond the limit faults at the branch:
+ * interpret it. */
+static void check_target(struct lower *l)
 {
     struct emit *e = l->e;
+    if (l->is16) {
+        emit_op(e, 4, 0x3b, H_RCX, rm_abs(&l->j->cpu->seg[SEG_CS].limit), 4, 0);
+        lower_cold(l, emit_jump(e, 7)); /* ja */
+    }
     if (!l->is64)
         return;
     emit_mov_rr(e, 8, H_RDX, H_RCX);
@@ -23,7 +28,7 @@ static void check_canonical(struct lower *l)
 static bool relative_target(const struct lower *l, int64_t *target)
 {
     *target = (int64_t)lower_next(l) + (int64_t)l->i->imm;
-    return l->i->opsize == (l->is64 ? 8 : 4) && *target == (int32_t)*target;
+    return lower_is_usual(l, l->i->opsize) && *target == (int32_t)*target;
 }
 
 /* Make the condition that of host flags; returns the one to test. Conditions
@@ -64,6 +69,15 @@ static bool lower_jcc(struct lower *l)
     return true;
 }
 
+/* H_RCX := a target of the operand size. */
+static void load_rip(struct lower *l, struct rm from)
+{
+    if (l->i->opsize == 2)
+        emit_op(l->e, 4, 0x0fb7, H_RCX, from, 2, 0); /* movzx */
+    else
+        emit_load(l->e, l->i->opsize, H_RCX, from);
+}
+
 /* The target of an indirect JMP or CALL into H_RCX; flags are SAVED. */
 static bool indirect_target(struct lower *l)
 {
@@ -71,11 +85,11 @@ static bool indirect_target(struct lower *l)
     if (i->form == FORM_M) {
         if (!lower_operand(l, i->opsize, false))
             return false;
-        emit_load(l->e, i->opsize, H_RCX, l->mem);
+        load_rip(l, l->mem);
         lower_save_flags(l);
     } else {
         lower_save_flags(l);
-        emit_mov_rr(l->e, i->opsize, H_RCX, lower_get(l, i->dst, H_SCRATCH_C));
+        load_rip(l, rm_reg(lower_get(l, i->dst, H_SCRATCH_C)));
     }
     return true;
 }
@@ -85,7 +99,7 @@ static bool lower_jmp(struct lower *l)
     const struct insn *i = l->i;
     int64_t target;
     if (i->mnemonic != ZYDIS_MNEMONIC_JMP || i->is_far ||
-        i->opsize != (l->is64 ? 8 : 4))
+        !lower_is_usual(l, i->opsize))
         return false;
     if (i->form == FORM_I) {
         if (!relative_target(l, &target))
@@ -117,7 +131,7 @@ static bool lower_call(struct lower *l)
     const uint64_t *kept = &l->j->cpu->jit_target;
     int64_t target;
     if (i->mnemonic != ZYDIS_MNEMONIC_CALL || i->is_far ||
-        i->opsize != (l->is64 ? 8 : 4))
+        !lower_is_usual(l, i->opsize))
         return false;
     if (i->form == FORM_I) {
         if (!relative_target(l, &target))
@@ -129,7 +143,7 @@ static bool lower_call(struct lower *l)
     }
     if (!indirect_target(l))
         return false;
-    check_canonical(l);
+    check_target(l);
     emit_store(l->e, 8, rm_abs(kept), H_RCX);
     push_return(l);
     emit_load(l->e, 8, H_RCX, rm_abs(kept));
@@ -142,10 +156,10 @@ static bool lower_ret(struct lower *l)
     const struct insn *i = l->i;
     unsigned n = i->opsize;
     if (i->mnemonic != ZYDIS_MNEMONIC_RET || i->is_far ||
-        n != (l->is64 ? 8u : 4u))
+        !lower_is_usual(l, n))
         return false;
     lower_pop_address(l, n, REG_RSP);
-    emit_load(l->e, n, H_RCX, l->mem);
+    load_rip(l, l->mem);
     lower_save_flags(l);
     int32_t by = (int32_t)(n + (i->imm & 0xffff));
     lower_move_sp(l, by);
@@ -158,15 +172,16 @@ static bool lower_count(struct lower *l)
 {
     const struct insn *i = l->i;
     unsigned h = jit_host_of[REG_RCX], size = i->addr;
-    bool is_jump = i->mnemonic == ZYDIS_MNEMONIC_JECXZ ||
+    bool is_jump = i->mnemonic == ZYDIS_MNEMONIC_JCXZ ||
+                   i->mnemonic == ZYDIS_MNEMONIC_JECXZ ||
                    i->mnemonic == ZYDIS_MNEMONIC_JRCXZ;
     bool wants_zf = i->mnemonic == ZYDIS_MNEMONIC_LOOPE;
     bool wants_nz = i->mnemonic == ZYDIS_MNEMONIC_LOOPNE;
     int64_t target;
     if ((!is_jump && !wants_zf && !wants_nz &&
          i->mnemonic != ZYDIS_MNEMONIC_LOOP) ||
-        size < 4 || !relative_target(l, &target) || target < 0 ||
-        target >= PAGE_BYTES)
+        (size == 2 && !l->is16) || !relative_target(l, &target) ||
+        target < l->k->low || target >= l->k->high)
         return false;
     lower_save_flags(l);
     if (!is_jump)

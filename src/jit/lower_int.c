@@ -280,10 +280,11 @@ static bool lower_lea(struct lower *l)
     if (l->i->mnemonic != ZYDIS_MNEMONIC_LEA || !lower_first(l->i, &g) ||
         !lower_can_address(l))
         return false;
-    unsigned size = l->i->size, address = l->is64 && l->i->addr == 8 ? 8 : 4;
+    unsigned size = l->i->size;
+    unsigned address = l->is64 && l->i->addr == 8 ? 8 : l->i->addr == 2 ? 2 : 4;
     unsigned h = size < 4 ? lower_get(l, g, H_SCRATCH_C)
                           : lower_target(l, g, H_SCRATCH_C);
-    if (size == address || (size == 8 && address == 4)) {
+    if (address > 2 && (size == address || (size == 8 && address == 4))) {
         lower_effective_to(l, h);
     } else {
         lower_effective(l);
@@ -300,7 +301,7 @@ static bool lower_xchg(struct lower *l)
     if (i->mnemonic != ZYDIS_MNEMONIC_XCHG)
         return false;
     if (i->form == FORM_RR) {
-        if (!lower_first(i, &a) || !lower_second(i, &b) || i->size < 4)
+        if (!lower_first(i, &a) || !lower_second(i, &b) || i->size == 1)
             return false;
         unsigned ha = lower_get(l, a, H_SCRATCH_C);
         unsigned hb = lower_get(l, b, H_SCRATCH_B);
@@ -342,16 +343,22 @@ static bool lower_extend(struct lower *l)
     unsigned a = jit_host_of[REG_RAX], d = jit_host_of[REG_RDX];
     struct emit *e = l->e;
     switch (l->i->mnemonic) {
+    case ZYDIS_MNEMONIC_CBW:
+        emit_op(e, 2, 0x0fbe, a, rm_reg(a), 1, 0);
+        return true;
     case ZYDIS_MNEMONIC_CWDE:
         emit_op(e, 4, 0x0fbf, a, rm_reg(a), 2, 0);
         return true;
     case ZYDIS_MNEMONIC_CDQE:
         emit_op(e, 8, 0x63, a, rm_reg(a), 4, 0);
         return true;
+    case ZYDIS_MNEMONIC_CWD:
     case ZYDIS_MNEMONIC_CDQ:
     case ZYDIS_MNEMONIC_CQO: {
         /* SAR clobbers host flags: keep the guest's. */
-        unsigned size = l->i->mnemonic == ZYDIS_MNEMONIC_CDQ ? 4 : 8;
+        unsigned size = l->i->mnemonic == ZYDIS_MNEMONIC_CWD   ? 2
+                        : l->i->mnemonic == ZYDIS_MNEMONIC_CDQ ? 4
+                                                               : 8;
         lower_save_flags(l);
         emit_mov_rr(e, size, d, a);
         emit_op(e, size, 0xc1, 7, rm_reg(d), size, 1);
@@ -419,7 +426,7 @@ static bool lower_conditional(struct lower *l)
 void lower_move_sp(struct lower *l, int32_t by)
 {
     unsigned sp = jit_host_of[REG_RSP];
-    emit_op(l->e, l->is64 ? 8 : 4, 0x8d, sp, rm_base(sp, by), 8, 0);
+    emit_op(l->e, lower_sp_bytes(l), 0x8d, sp, rm_base(sp, by), 8, 0);
 }
 
 static bool lower_push(struct lower *l)
@@ -427,7 +434,7 @@ static bool lower_push(struct lower *l)
     const struct insn *i = l->i;
     unsigned n = i->opsize;
     uint64_t *kept = &l->j->cpu->jit_target;
-    if (i->mnemonic != ZYDIS_MNEMONIC_PUSH || n != (l->is64 ? 8u : 4u) ||
+    if (i->mnemonic != ZYDIS_MNEMONIC_PUSH || !lower_is_usual(l, n) ||
         (i->classes & 15) == REG_CLASS_SEGMENT)
         return false;
     if (i->form == FORM_M) { /* looking up the stack takes all scratch */
@@ -444,8 +451,8 @@ static bool lower_push(struct lower *l)
         emit_store(l->e, n, l->mem,
                    lower_get(l, i->dst, H_SCRATCH_C));
     } else {
-        emit_op(l->e, n, 0xc7, 0, l->mem, n, 4);
-        emit_u32(l->e, (uint32_t)i->imm);
+        emit_op(l->e, n, 0xc7, 0, l->mem, n, lower_immediate_bytes(n));
+        lower_immediate(l->e, n, i->imm);
     }
     lower_move_sp(l, -(int32_t)n);
     return true;
@@ -455,7 +462,7 @@ static bool lower_pop(struct lower *l)
 {
     const struct insn *i = l->i;
     unsigned n = i->opsize;
-    if (i->mnemonic != ZYDIS_MNEMONIC_POP || n != (l->is64 ? 8u : 4u) ||
+    if (i->mnemonic != ZYDIS_MNEMONIC_POP || !lower_is_usual(l, n) ||
         i->form != FORM_R || (i->classes & 15) == REG_CLASS_SEGMENT)
         return false;
     lower_pop_address(l, n, REG_RSP);
@@ -470,10 +477,10 @@ static bool lower_pop(struct lower *l)
 static bool lower_leave_frame(struct lower *l)
 {
     unsigned n = l->i->opsize, bp = jit_host_of[REG_RBP];
-    if (l->i->mnemonic != ZYDIS_MNEMONIC_LEAVE || n != (l->is64 ? 8u : 4u))
+    if (l->i->mnemonic != ZYDIS_MNEMONIC_LEAVE || !lower_is_usual(l, n))
         return false;
     lower_pop_address(l, n, REG_RBP);
-    emit_op(l->e, l->is64 ? 8 : 4, 0x8d, jit_host_of[REG_RSP],
+    emit_op(l->e, lower_sp_bytes(l), 0x8d, jit_host_of[REG_RSP],
             rm_base(bp, (int32_t)n), 8, 0);
     emit_load(l->e, n, bp, l->mem);
     return true;

@@ -257,7 +257,7 @@ bool lower_string(struct lower *l)
     const struct insn *i = l->i;
     struct string s;
     bool repeated = i->prefix & (PREFIX_REP | PREFIX_REPNE);
-    if (!string_of(i, &s) || i->addr != address_size(l) ||
+    if (!string_of(i, &s) || l->is16 || i->addr != address_size(l) ||
         jit_host_of[REG_RSI] != H_RSI || jit_host_of[REG_RDI] != H_RDI ||
         (s.reads_si && (i->seg >= SEG_FS || (!l->is64 && i->seg == SEG_CS))) ||
         (repeated && s.op == OP_LODS))

@@ -47,8 +47,8 @@ static bool lower_pushf(struct lower *l)
 {
     struct emit *e = l->e;
     unsigned n = l->i->opsize;
-    if ((l->i->mnemonic != ZYDIS_MNEMONIC_PUSHFQ &&
-         l->i->mnemonic != ZYDIS_MNEMONIC_PUSHFD) ||
+    if (l->is16 || (l->i->mnemonic != ZYDIS_MNEMONIC_PUSHFQ &&
+                    l->i->mnemonic != ZYDIS_MNEMONIC_PUSHFD) ||
         n != (l->is64 ? 8u : 4u))
         return false;
     lower_push_address(l, n);

@@ -105,7 +105,8 @@ static void relocate(struct jit *j, const struct t2_request *q, uint8_t *at)
         uint32_t s = j->slot_count++;
         memcpy(at + l->slot, &s, 4);
         j->slots[s] = (struct slot){.site = at + l->site,
-                                    .stub = j->exec + (at - j->rw) + l->stub};
+                                    .stub = j->exec + (at - j->rw) + l->stub,
+                                    .high = PAGE_BYTES};
     }
 }
 

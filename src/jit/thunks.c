@@ -105,7 +105,7 @@ void jit_emit_dispatch(const struct jit *j, struct emit *e, uint8_t *miss[2])
     emit_op(e, 8, 0x3b, H_SCRATCH_C,
             rm_base(H_RDX, offsetof(struct jit_jump, key)), 8, 0);
     miss[1] = emit_jump(e, 5);
-    emit_alu_ri(e, 8, 4, rm_reg(H_RCX), -PAGE_BYTES);
+    emit_load(e, 8, H_RCX, rm_base(H_RDX, offsetof(struct jit_jump, page)));
     emit_store(e, 8, rm_abs(&c->jit_page), H_RCX);
     emit_op(e, 4, 0xff, 4, rm_base(H_RDX, offsetof(struct jit_jump, code)), 8,
             0); /* jmp */
