@@ -155,6 +155,16 @@ static void branches_to_addresses_that_are_not_canonical_fault(void **state)
     SAME(LONG, "\x48\xb8\x00\x00\x00\x00\x00\x80\xff\xfe\xff\xd0"); /* call */
 }
 
+/* A trace whose head is what it cannot do leaves to tier 1, not to itself. */
+static void guards_at_the_head_make_progress(void **state)
+{
+    (void)state;
+    SAME(ALL, "\xbb\x07\x00\x00\x00\xb8\x64\x00\x00\x00" /* mov ebx, eax */
+              "\xff\xc6\x89\xf2\xc1\xea\x04\x83\xe2\x01" /* edx: bit of esi */
+              "\xeb\x00\xf7\xf3"                         /* jmp; div ebx */
+              "\xeb\x00\x01\xd0\x01\xd0\x01\xd0"); /* jmp; add ... */
+}
+
 static void calls_and_returns_chain(void **state)
 {
     (void)state;
@@ -247,6 +257,7 @@ int main(void)
         cmocka_unit_test(faults_in_a_block_are_precise),
         cmocka_unit_test(eip_runs_off_the_end_of_4_gib),
         cmocka_unit_test(branches_to_addresses_that_are_not_canonical_fault),
+        cmocka_unit_test(guards_at_the_head_make_progress),
         cmocka_unit_test(calls_and_returns_chain),
         cmocka_unit_test(a_store_into_the_running_block_is_seen_at_once),
         cmocka_unit_test(a_cache_too_small_is_an_error),
