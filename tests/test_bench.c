@@ -201,6 +201,14 @@ static void jit_line_reads_the_statistics(void **state)
                          "tier 2: - blocks, - ms, - %; lookups 5, missed 2; "
                          "cache 4 KB; deopts -, guards failed -; "
                          "slow translations 3 of 40; MMIO exits -");
+    /* 40 accesses of 4 bytes are 0.039 pages. */
+    lab_run(lab, "awk -v access=4 -f '%s/bench/jit_line.awk' stats", root);
+    lab_assert_text(lab, "of 40, 76.80000 a page of the stream; MMIO");
+    lab_run(lab,
+            "sed -i s/:40/:0/ stats; awk -v access=4 -f "
+            "'%s/bench/jit_line.awk' stats",
+            root);
+    lab_assert_text(lab, "slow translations 3 of -; MMIO");
 }
 
 static void goals_are_judged_by_the_worst(void **state)
@@ -210,12 +218,14 @@ static void goals_are_judged_by_the_worst(void **state)
               "linux.a.record-auto.x_faster_than_qemu\tx\thigher\t1\t1.1\t0\n"
               "linux.b.record-auto.x_faster_than_qemu\tx\thigher\t1\t9\t0\n"
               "cpu.alu-64.run-auto.mips\tMIPS\thigher\t1\t4000\t0\n"
+              "cpu.mem_seq-64.run-auto.translations\ta page\tlower\t1\t1.2\t0\n"
               "logs.idle.record.size\tbytes\tlower\t1\t501\t0\n");
     lab_run(lab,
             "awk -f '%s/bench/stats.awk' -f '%s/bench/goals.awk' m | tr -s ' '",
             root, root);
     lab_assert_text(lab, ">= 1.2 1.10 not met: linux.a.record-auto.");
     lab_assert_text(lab, ">= 2500 4000 \n");
+    lab_assert_text(lab, "<= 1.1 1.20 not met: cpu.mem_seq-64.");
     lab_assert_text(lab, "<= 500 501 not met: logs.idle.");
     lab_assert_no_text(lab, "resident"); /* was not measured */
 }
