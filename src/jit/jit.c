@@ -1,6 +1,7 @@
 #include "jit/jit_internal.h"
 
 #include "cpu/run.h"
+#include "jit/plan.h"
 #include "jit/t2.h"
 
 #include <stdlib.h>
@@ -343,6 +344,8 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
     probe_x87(j);
     if (!j->options.tier1_threshold)
         j->options.tier1_threshold = JIT_THRESHOLD_STANDARD;
+    if (!options->part_max || options->part_max > PLAN_INSNS)
+        j->options.part_max = PLAN_INSNS;
     j->bytes = options->cache_bytes ? options->cache_bytes
                                     : JIT_CACHE_STANDARD;
     j->bytes = (j->bytes + JIT_JUMPS * sizeof *j->jumps + PAGE_BYTES - 1) &
