@@ -11,7 +11,10 @@ case $build in /*) RELIVE=$build/relive GUESTS=$build/guests ;; esac
 status=0
 for options in '--stress-tlb 1' '--stress-block 1' '--stress-save 5000003' \
     '--stress-tlb 1 --stress-block 1 --stress-save 40000009' \
-    '--engine interp' '--engine tier1 --jit-threshold 1 --jit-cache 1M'; do
+    '--engine interp --stress-slice 1' \
+    '--engine tier1 --jit-threshold 1 --jit-cache 1M --stress-slice 2' \
+    '--engine tier2 --jit-threshold 1 --jit-tier2-threshold 1 --jit-cache 1M \
+--stress-slice 3'; do
     echo "stress: relive $options"
     RELIVE_STRESS=$options scripts/run-tests.sh "$build/logs-stress" "$@" ||
         status=1
