@@ -11,7 +11,8 @@ case $build in /*) RELIVE=$build/relive GUESTS=$build/guests ;; esac
 status=0
 for options in '--stress-tlb 1' '--stress-block 1' '--stress-save 5000003' \
     '--stress-tlb 1 --stress-block 1 --stress-save 40000009' \
-    '--engine interp' '--engine tier1 --jit-threshold 1 --jit-cache 1M'; do
+    '--engine interp' '--engine tier1 --jit-threshold 1 --jit-cache 1M' \
+    '--engine auto --jit-threshold 2 --jit-tier2-threshold 30 --jit-blocks 100'; do
     echo "stress: relive $options"
     RELIVE_STRESS=$options scripts/run-tests.sh "$build/logs-stress" "$@" ||
         status=1
