@@ -230,6 +230,42 @@ static void goals_are_judged_by_the_worst(void **state)
     lab_assert_no_text(lab, "resident"); /* was not measured */
 }
 
+/* Samples are told apart by thread, then by what they hit; those before the
+ * work are left out. */
+static void profiles_have_the_budgets_parts(void **state)
+{
+    struct lab *lab = *state;
+    lab_write("functions", "%s", "mmu_walk src/mem/mmu_walk.o\n"
+                                 "pit_read src/dev/pit.o\n");
+    lab_write("script", "%s",
+              "relive 0.9: 5 [unknown] (/tmp/perf-1.map)\n"
+              "relive 1.0: 5 [unknown] (/tmp/perf-1.map)\n"
+              "relive 1.1: 5 kernel_code+0x4 (/tmp/perf-1.map)\n"
+              "relive 1.2: 7 mmu_walk+0x1f (/usr/bin/relive)\n"
+              "relive 1.3: 7 mmu_walk.part.0+0x1f (/usr/bin/relive)\n"
+              "relive 1.4: 7 exc_page_fault+0x1 ([kernel.kallsyms])\n"
+              "relive 1.5: 7 pit_read+0x2 (/usr/bin/relive)\n"
+              "jit 1.6: 7 __memmove+0x2 (/usr/lib/libc.so.6)\n"
+              "snapshots 1.7: 7 [unknown] (/usr/lib/libzstd.so.1.5.4)\n"
+              "log 1.8: 7 vfs_write+0x9 ([kernel.kallsyms])\n"
+              "relive 1.9: 7 nobody+0x9 (/usr/bin/relive)\n");
+    lab_run(lab,
+            "awk -v begun=1 -v ended=2 -v title=t -v functions=functions -f "
+            "'%s/bench/profile.awk' script | tr -s ' '",
+            root);
+    lab_assert_status(lab, 0);
+    lab_assert_text(lab, "t: 10 samples\n");
+    lab_assert_text(lab, "JIT code 20.0 % 40 %");
+    lab_assert_text(lab, "memory 30.0 % 25 %");
+    lab_assert_text(lab, "devices 10.0 % 15 %");
+    lab_assert_text(lab, "interpreter 0.0 % 10 %");
+    lab_assert_text(lab, "compile 10.0 % 5 %");
+    lab_assert_text(lab, "sync 20.0 % 5 %");
+    lab_assert_text(lab, "other 10.0 %");
+    lab_assert_text(lab, "70.0 % vCPU");
+    lab_assert_text(lab, "10.0 % snapshots");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +278,7 @@ int main(void)
         cmocka_unit_test(missing_result_is_an_error),
         cmocka_unit_test(jit_line_reads_the_statistics),
         cmocka_unit_test(goals_are_judged_by_the_worst),
+        cmocka_unit_test(profiles_have_the_budgets_parts),
     };
     if (!getcwd(root, sizeof root))
         return 1;
