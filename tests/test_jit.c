@@ -163,6 +163,17 @@ static void calls_and_returns_chain(void **state)
               "\xc3\x90\x90\x90");
 }
 
+/* What a trace expects fails at its very first instruction: tier 1 does it. */
+static void a_division_at_the_head_of_a_trace_goes_on(void **state)
+{
+    (void)state;
+    SAME(ALL, "\xb9\x64\x00\x00\x00\xbb\x03\x00\x00\x00" /* ecx, ebx */
+              "\x31\xd2\xf7\xf3\x89\xc8" /* xor edx, edx; top: div ebx; mov
+                                            eax, ecx */
+              "\x31\xd2\x83\xf9\x14\x0f\x92\xc2" /* edx = ecx < 20 */
+              "\xff\xc9\x75\xf0");                /* dec ecx; jnz top */
+}
+
 /* ---- code that changes
  * ---------------------------------------------------------- */
 
@@ -248,6 +259,7 @@ int main(void)
         cmocka_unit_test(eip_runs_off_the_end_of_4_gib),
         cmocka_unit_test(branches_to_addresses_that_are_not_canonical_fault),
         cmocka_unit_test(calls_and_returns_chain),
+        cmocka_unit_test(a_division_at_the_head_of_a_trace_goes_on),
         cmocka_unit_test(a_store_into_the_running_block_is_seen_at_once),
         cmocka_unit_test(a_cache_too_small_is_an_error),
         cmocka_unit_test(random_guests_stay_in_lockstep),

@@ -61,7 +61,7 @@ struct t2_request {
     uint32_t code_bytes, fix_count, link_count, fallback_count;
     uint32_t *fixes;       /* owned */
     struct t2_link *links; /* owned */
-    uint32_t fallbacks[4];
+    uint32_t fallbacks[T2_FALLBACKS_MAX];
     uint64_t pass_ns[JIT_PASSES], total_ns;
 };
 

@@ -11,6 +11,7 @@ enum {
     T2_TRACES = 1 << 14,     /* at a time */
     T2_CODE_BYTES = 1 << 20, /* of one trace, at most */
     T2_LINKS_MAX = 8192,
+    T2_FALLBACKS_MAX = 32,
     T2_SITES_MAX = 8192,
     T2_FIXES_MAX = 1 << 16,
     T2_CONSTS_MAX = 4096,
@@ -98,7 +99,7 @@ struct t2_gen {
     unsigned link_count;
     unsigned site_count, const_count;
     int64_t *consts;       /* T2_CONSTS_MAX, owned */
-    uint32_t fallbacks[4]; /* displacements of jumps to tier 1's code */
+    uint32_t fallbacks[T2_FALLBACKS_MAX]; /* displacements of jumps to tier 1's code */
     unsigned fallback_count;
     uint32_t code_bytes;
     /* ---- while generating */

@@ -213,6 +213,16 @@ static void emit_linked(struct t2_gen *g, uint64_t rip)
                          (uint32_t)(stub - e->to_exec - g->buffer), slot};
 }
 
+/* To tier 1's code of the head; state is outside. */
+static void emit_fallback(struct t2_gen *g)
+{
+    uint8_t *jump = emit_jump(&g->e, 16);
+    if (g->fallback_count == T2_FALLBACKS_MAX)
+        g->failed = true;
+    else
+        g->fallbacks[g->fallback_count++] = (uint32_t)(jump - g->buffer);
+}
+
 /* RIP is in RCX; state is outside. */
 static void emit_dispatch(struct t2_gen *g)
 {
@@ -233,7 +243,7 @@ static void emit_unless_canonical(struct t2_gen *g, unsigned before)
     emit_state(g, m);
     emit_page(g, m->rip);
     emit_mov_ri(e, H_RCX, (uint32_t)(m->rip & (PAGE_BYTES - 1)));
-    t2g_jump_out(g, 16, g->j->exit_at);
+    t2g_jump_out(g, 16, g->j->exit_refused); /* it is for tier 0 */
     emit_patch(e, fine, emit_here(e));
 }
 
@@ -261,6 +271,14 @@ static void emit_far_rip(struct t2_gen *g, unsigned to, uint64_t rip)
 static void exit_static(struct t2_gen *g, const struct t2_op *o)
 {
     const struct t2_map *m = &g->ir->maps[o->map];
+    if (m->insn == 0 && m->rip == g->ir->head) {
+        /* In front of the trace's first instruction: entering it again would
+         * end up here for ever. */
+        emit_state(g, m);
+        emit_page(g, m->rip);
+        emit_fallback(g);
+        return;
+    }
     if (!is_elsewhere(g, m)) {
         emit_state(g, m);
         emit_linked(g, m->rip);
@@ -406,11 +424,10 @@ static void cold_slow(struct t2_gen *g, struct t2_cold *c)
 static void cold_head(struct t2_gen *g, bool to_entry)
 {
     emit_state(g, &g->ir->maps[g->ir->loop_map]);
-    uint8_t *jump = emit_jump(&g->e, 16);
     if (to_entry)
-        emit_patch(&g->e, jump, g->buffer + g->entry_top + g->e.to_exec);
+        emit_jump_to(&g->e, 16, g->buffer + g->entry_top + g->e.to_exec);
     else
-        g->fallbacks[g->fallback_count++] = (uint32_t)(jump - g->buffer);
+        emit_fallback(g);
 }
 
 void t2g_colds(struct t2_gen *g)
