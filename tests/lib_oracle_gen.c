@@ -523,6 +523,17 @@ static uint64_t bit_offset_bytes(struct draft *d)
     return (uint64_t)((v >> 3) & -(int64_t)(d->ops[0].size / 8));
 }
 
+/* Linux lets a process wait after a locked access across cache lines (split lock
+ * and bus lock detection), for seconds when others do the same: so none. */
+static uint64_t unsplit(const struct draft *d, uint64_t at, unsigned bytes)
+{
+    bool is_locked = d->zi.mnemonic == ZYDIS_MNEMONIC_XCHG ||
+                     (d->zi.attributes & ZYDIS_ATTRIB_HAS_LOCK);
+    if (is_locked && (at & 63) + bytes > 64)
+        at &= ~UINT64_C(15);
+    return at;
+}
+
 static void aim_memory(struct draft *d)
 {
     const ZydisDecodedOperand *o = explicit_memory(d);
@@ -530,7 +541,7 @@ static void aim_memory(struct draft *d)
     if (!o || (d->zi.address_width == 16 && d->out->mode == ORACLE_32))
         return;
     unsigned bytes = o->size / 8;
-    uint64_t at = pick_target(d, bytes);
+    uint64_t at = unsplit(d, pick_target(d, bytes), bytes);
     uint64_t shift = bit_offset_bytes(d);
     aim(d, o, at - shift);
     d->target = at;
@@ -571,7 +582,7 @@ void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
     while (!make_bytes(&d, w))
         continue;
     out->patch_bytes = 0;
-    out->loads_segments = false;
+    out->loads_segments = out->loads_flags = out->is_near_branch = false;
     random_registers(&d);
     oracle_random_fx(r, out->in.fx);
     out->in.rip = pick_code(&d) - oracle_code_base(out->mode);
@@ -579,7 +590,14 @@ void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
     if (d.is_valid) {
         bool ends = d.zi.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
                     d.zi.meta.category == ZYDIS_CATEGORY_RET;
-        out->stepped = ends || (oracle_below(r, 2) && !w->is_compiled);
+        out->stepped =
+            ends || (oracle_below(r, 2) && w->engine == ORACLE_INTERP);
+        out->loads_flags = d.zi.mnemonic == ZYDIS_MNEMONIC_POPF ||
+                           d.zi.mnemonic == ZYDIS_MNEMONIC_POPFD ||
+                           d.zi.mnemonic == ZYDIS_MNEMONIC_POPFQ;
+        out->is_near_branch =
+            d.zi.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT ||
+            d.zi.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR;
         aim_repeat(&d);
         aim_memory(&d);
         aim_special(&d);

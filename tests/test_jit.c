@@ -155,6 +155,16 @@ static void branches_to_addresses_that_are_not_canonical_fault(void **state)
     SAME(LONG, "\x48\xb8\x00\x00\x00\x00\x00\x80\xff\xfe\xff\xd0"); /* call */
 }
 
+/* A trace whose head is what it cannot do leaves to tier 1, not to itself. */
+static void guards_at_the_head_make_progress(void **state)
+{
+    (void)state;
+    SAME(ALL, "\xbb\x07\x00\x00\x00\xb8\x64\x00\x00\x00" /* mov ebx, eax */
+              "\xff\xc6\x89\xf2\xc1\xea\x04\x83\xe2\x01" /* edx: bit of esi */
+              "\xeb\x00\xf7\xf3"                         /* jmp; div ebx */
+              "\xeb\x00\x01\xd0\x01\xd0\x01\xd0"); /* jmp; add ... */
+}
+
 static void calls_and_returns_chain(void **state)
 {
     (void)state;
@@ -163,15 +173,40 @@ static void calls_and_returns_chain(void **state)
               "\xc3\x90\x90\x90");
 }
 
-/* What a trace expects fails at its very first instruction: tier 1 does it. */
-static void a_division_at_the_head_of_a_trace_goes_on(void **state)
+/* ---- long blocks
+ * ---------------------------------------------------------------- */
+
+/* As many instructions as fit: pointers walk over pages, flags and vector state
+ * live across the borders of what is compiled together. */
+static void blocks_of_a_thousand_instructions_are_compiled(void **state)
 {
+    static const char head[] = "\xbb\x00\x01\x50\x00\x89\xde"; /* mov ebx,
+                                                      500100h; mov esi, ebx */
+    static const char body[][8] = {
+        "\x01\x43\x04",     /* add [rbx + 4], eax */
+        "\x13\x46\x08",     /* adc eax, [rsi + 8] */
+        "\x11\x53\xfc",     /* adc [rbx - 4], edx */
+        "\x8d\x5b\x09",     /* lea ebx, [rbx + 9] */
+        "\x0f\x10\x4b\x20", /* movups xmm1, [rbx + 32] */
+        "\x0f\x58\xc1",     /* addps xmm0, xmm1 */
+        "\x50\x5a\xd1\xd0",  /* push rax; pop rdx; rcl eax, 1 */
+        "\xd9\xe8\xde\xc1",  /* fld1; faddp */
+        "\x8d\x76\x07",     /* lea esi, [rsi + 7] */
+        "\xf8",             /* clc */
+    };
+    char code[4000];
+    unsigned used = sizeof head - 1, insns = 2;
     (void)state;
-    SAME(ALL, "\xb9\x64\x00\x00\x00\xbb\x03\x00\x00\x00" /* ecx, ebx */
-              "\x31\xd2\xf7\xf3\x89\xc8" /* xor edx, edx; top: div ebx; mov
-                                            eax, ecx */
-              "\x31\xd2\x83\xf9\x14\x0f\x92\xc2" /* edx = ecx < 20 */
-              "\xff\xc9\x75\xf0");                /* dec ecx; jnz top */
+    memcpy(code, head, used);
+    for (unsigned n = 0; insns < 990; n++) {
+        const char *one = body[n % (sizeof body / sizeof body[0])];
+        size_t bytes = strlen(one);
+        memcpy(code + used, one, bytes);
+        used += (unsigned)bytes;
+        insns += bytes == 4 && one[0] != 0x0f ? 1 + (one[0] == 0x50) + 1 : 1;
+    }
+    assert_true(used < sizeof code - 8);
+    assert_true(jp_run_code(LONG | 1 << JP_FLAT, code, used, stdout));
 }
 
 /* ---- code that changes
@@ -258,8 +293,9 @@ int main(void)
         cmocka_unit_test(faults_in_a_block_are_precise),
         cmocka_unit_test(eip_runs_off_the_end_of_4_gib),
         cmocka_unit_test(branches_to_addresses_that_are_not_canonical_fault),
+        cmocka_unit_test(guards_at_the_head_make_progress),
         cmocka_unit_test(calls_and_returns_chain),
-        cmocka_unit_test(a_division_at_the_head_of_a_trace_goes_on),
+        cmocka_unit_test(blocks_of_a_thousand_instructions_are_compiled),
         cmocka_unit_test(a_store_into_the_running_block_is_seen_at_once),
         cmocka_unit_test(a_cache_too_small_is_an_error),
         cmocka_unit_test(random_guests_stay_in_lockstep),

@@ -1,5 +1,5 @@
-/* The kernel half of address spaces: who shares a key for supervisor fetches, and
- * what ends it. */
+/* The kernel half of address spaces: who shares a key for supervisor fetches and
+ * an inline TLB, and what ends it. */
 #include "mem/mmu.h"
 
 #include <setjmp.h>
@@ -181,6 +181,107 @@ static void a_full_drop_renews_all_keys(void **state)
     assert_int_not_equal(fetch(b, KERNEL), second);
 }
 
+/* ---- the inline TLB that spaces share ------------------------------------- */
+
+static const struct tlb_entry *slot(const struct bench *b, uint64_t vaddr)
+{
+    return &b->m.tlb[vaddr >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+}
+
+static uint32_t read32(struct bench *b, uint64_t vaddr)
+{
+    uint32_t v = 0;
+    assert_int_equal(mmu_read(&b->m, vaddr, &v, sizeof v, ACCESS_READ),
+                     EXC_NONE);
+    return v;
+}
+
+/* Two pages with these numbers, and tables that give each root another page at
+ * 0x1000. */
+static void put_pages(struct bench *b)
+{
+    enum { OTHER_PDPT = 0x19000, OTHER_PD = 0x1a000, OTHER_PT = 0x1b000 };
+    put(b, CODE, 1);
+    put(b, CODE + PAGE_BYTES, 2);
+    put(b, OTHER_PDPT, OTHER_PD | P | W);
+    put(b, OTHER_PD, OTHER_PT | P | W);
+    put(b, OTHER_PT + 8, (CODE + PAGE_BYTES) | P | W);
+    put(b, ROOT_2, OTHER_PDPT | P | W | A);
+}
+
+static void kernel_pages_stay_across_spaces(void **state)
+{
+    struct bench *b = *state;
+    load(b, ROOT_2); /* the first space shares from its activation on */
+    assert_int_equal(read32(b, KERNEL), 0);
+    uint64_t walks = b->m.walks;
+    load(b, ROOT_3);
+    assert_true(slot(b, KERNEL)->read_tag == KERNEL);
+    (void)read32(b, KERNEL);
+    assert_int_equal(b->m.walks, walks);
+}
+
+static void lower_pages_are_their_space_s(void **state)
+{
+    struct bench *b = *state;
+    put_pages(b);
+    load(b, ROOT_2);
+    assert_int_equal(read32(b, 0x1000), 2);
+    load(b, ROOT_3);
+    assert_true(slot(b, 0x1000)->read_tag == TLB_NONE);
+    assert_int_equal(read32(b, 0x1000), 1);
+    load(b, ROOT_2);
+    assert_int_equal(read32(b, 0x1000), 2);
+}
+
+static void a_change_reaches_spaces_that_did_not_walk(void **state)
+{
+    struct bench *b = *state;
+    put_pages(b);
+    load(b, ROOT_2);
+    assert_int_equal(read32(b, KERNEL), 1);
+    put(b, ROOT_2 + 300 * 8, PDPT | P | W | A); /* the walker's space parts */
+    load(b, ROOT_3);
+    assert_int_equal(read32(b, KERNEL), 1);
+    put(b, PT, (CODE + PAGE_BYTES) | P | W);
+    assert_int_equal(read32(b, KERNEL), 2);
+    load(b, ROOT_2);
+    assert_int_equal(read32(b, KERNEL), 2);
+    put(b, PD, 0);
+    assert_true(slot(b, KERNEL)->read_tag == TLB_NONE);
+    load(b, ROOT_3);
+    assert_true(slot(b, KERNEL)->read_tag == TLB_NONE);
+}
+
+static void a_space_that_parts_keeps_no_entries(void **state)
+{
+    struct bench *b = *state;
+    put_pages(b);
+    load(b, ROOT_2);
+    assert_int_equal(read32(b, 0x1000), 2);
+    put(b, ROOT_2 + 300 * 8, PDPT | P | W | A);
+    assert_true(slot(b, 0x1000)->read_tag == TLB_NONE);
+    put(b, ROOT_2, LOW_PDPT | P | W | A);
+    assert_int_equal(read32(b, 0x1000), 1);
+}
+
+static void writes_to_tables_stay_watched(void **state)
+{
+    struct bench *b = *state;
+    uint64_t entry = (CODE + PAGE_BYTES) | P | W | A;
+    put_pages(b);
+    put(b, PT + 16, PT | P | W); /* the table maps itself */
+    load(b, ROOT_2);
+    for (unsigned round = 0; round < 4; round++) {
+        assert_int_equal(read32(b, KERNEL), round & 1 ? 2 : 1);
+        assert_int_equal(mmu_write(&b->m, KERNEL + 2 * PAGE_BYTES, &entry, 8,
+                                   ACCESS_WRITE),
+                         EXC_NONE);
+        assert_true(slot(b, KERNEL + 2 * PAGE_BYTES)->write_tag == TLB_NONE);
+        entry ^= PAGE_BYTES;
+    }
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -193,6 +294,11 @@ int main(void)
         CASE(an_entry_not_accessed_is_not_shared),
         CASE(other_entries_are_not_shared),
         CASE(a_full_drop_renews_all_keys),
+        CASE(kernel_pages_stay_across_spaces),
+        CASE(lower_pages_are_their_space_s),
+        CASE(a_change_reaches_spaces_that_did_not_walk),
+        CASE(a_space_that_parts_keeps_no_entries),
+        CASE(writes_to_tables_stay_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

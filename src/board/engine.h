@@ -36,6 +36,7 @@ struct engine_config {
     uint64_t trace_max;       /* instructions of a trace */
     uint64_t inline_max;      /* of a call inlined in it */
     uint64_t unroll_max;      /* iterations of a loop unrolled */
+    uint64_t block_max;       /* instructions of a block, of tier 0 too */
 };
 
 /* One row per number: its name as a key (with '-' for '_': as an option), where
@@ -45,7 +46,7 @@ struct engine_limit {
     size_t offset;
     uint64_t least, most, standard;
 };
-enum { ENGINE_LIMITS = 6 };
+enum { ENGINE_LIMITS = 7 };
 extern const struct engine_limit engine_limits[ENGINE_LIMITS];
 
 /* NULL when there is none of that name. */

@@ -324,6 +324,14 @@ static enum jit_tier2 tier2_of(const struct engine_config *c)
     return c->wait == WAIT_YES ? JIT_TIER2_AT_ONCE : JIT_TIER2_THREAD;
 }
 
+/* The smaller of the two limits; 0 is none. */
+static void limit_blocks(struct machine *m)
+{
+    unsigned engine = m->engine_block, stress = m->stress_block;
+    blocks_limit(&m->cpu, stress && (!engine || stress < engine) ? stress
+                                                                 : engine);
+}
+
 bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
                         struct error *err)
 {
@@ -345,6 +353,8 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
     bus_set_clock(m->bus, engine->times_devices ? engine->now_ns : NULL, NULL);
     phys_set_clock(m->phys, engine->times_devices ? engine->now_ns : NULL,
                    NULL);
+    m->engine_block = (unsigned)c->block_max;
+    limit_blocks(m);
     jit_free(m->jit);
     m->jit = NULL;
     if (c->kind == ENGINE_INTERP)
@@ -357,5 +367,6 @@ void machine_set_stress(struct machine *m, const struct machine_stress *s)
 {
     mmu_limit_entries(&m->cpu.mmu,
                       s->tlb_entries ? s->tlb_entries : TLB_ENTRIES);
-    blocks_limit(&m->cpu, s->block_insns);
+    m->stress_block = s->block_insns;
+    limit_blocks(m);
 }

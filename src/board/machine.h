@@ -164,7 +164,7 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
 
 struct machine_stress {
     unsigned tlb_entries; /* 0: normal */
-    unsigned block_insns; /* 0: normal */
+    unsigned block_insns; /* 0: as the engine has it */
 };
 void machine_set_stress(struct machine *m, const struct machine_stress *s);
 

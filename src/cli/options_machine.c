@@ -328,6 +328,12 @@ static bool take_tier2_threshold(struct cli_options *o, const char *v,
     return take_limit(o, "jit_tier2_threshold", "jit-tier2-threshold", v, err);
 }
 
+static bool take_jit_block(struct cli_options *o, const char *v,
+                           struct error *err)
+{
+    return take_limit(o, "jit_block", "jit-block", v, err);
+}
+
 static bool take_jit_trace(struct cli_options *o, const char *v,
                            struct error *err)
 {
@@ -530,6 +536,8 @@ const struct option_row engine_options[] = {
      "executions of a compiled block before tier 2 looks at it "
      "(default 1000)",
      take_tier2_threshold},
+    {"jit-block", 0, "N",
+     "instructions of a block, at most (default 1000)", take_jit_block},
     {"jit-trace", 0, "N", "instructions of a trace, at most (default 5000)",
      take_jit_trace},
     {"jit-inline", 0, "N",

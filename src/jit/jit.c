@@ -1,6 +1,7 @@
 #include "jit/jit_internal.h"
 
 #include "cpu/run.h"
+#include "jit/plan.h"
 #include "jit/t2.h"
 
 #include <stdlib.h>
@@ -276,6 +277,23 @@ static bool run(void *context, struct block_code *k)
     return true;
 }
 
+enum exc jit_handle(struct jit *j, const struct insn *i)
+{
+    struct cpu *c = j->cpu;
+    const struct phys_counts *counts = phys_counts(c->mmu.phys);
+    uint64_t mmio = counts->mmio_reads + counts->mmio_writes;
+    uint64_t before = c->tick - c->skew;
+    enum exc e = i->fn(c, i);
+    j->stats.handler_calls++;
+    j->stats.exit_mmio_calls += counts->mmio_reads + counts->mmio_writes - mmio;
+    if (e)
+        cpu_insn_failed(c, i, e);
+    else
+        c->tick++;
+    j->stats.handler_insns += c->tick - c->skew - before;
+    return e;
+}
+
 /* The handler of an instruction of the block that runs. False: leave. */
 static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
                       uint32_t offset)
@@ -283,21 +301,8 @@ static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
     c->tick -= left;
     c->r[REG_RIP] = c->jit_page + offset;
     c->probe.rip = c->r[REG_RIP] - i->len;
-    struct jit_stats *stats = &((struct jit *)c->engine.context)->stats;
-    const struct phys_counts *counts = phys_counts(c->mmu.phys);
-    uint64_t mmio = counts->mmio_reads + counts->mmio_writes;
-    uint64_t before = c->tick - c->skew;
-    enum exc e = i->fn(c, i);
-    stats->handler_calls++;
-    stats->exit_mmio_calls += counts->mmio_reads + counts->mmio_writes - mmio;
-    if (e)
-        cpu_insn_failed(c, i, e);
-    else
-        c->tick++;
-    stats->handler_insns += c->tick - c->skew - before;
-    if (e)
-        return false;
-    return c->tick + left - 1 <= c->limit;
+    return jit_handle(c->engine.context, i) == EXC_NONE &&
+           c->tick + left - 1 <= c->limit;
 }
 
 uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where)
@@ -339,6 +344,8 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
     probe_x87(j);
     if (!j->options.tier1_threshold)
         j->options.tier1_threshold = JIT_THRESHOLD_STANDARD;
+    if (!options->part_max || options->part_max > PLAN_INSNS)
+        j->options.part_max = PLAN_INSNS;
     j->bytes = options->cache_bytes ? options->cache_bytes
                                     : JIT_CACHE_STANDARD;
     j->bytes = (j->bytes + JIT_JUMPS * sizeof *j->jumps + PAGE_BYTES - 1) &

@@ -73,6 +73,8 @@ enum {
 struct jit_options {
     uint64_t cache_bytes;     /* host code */
     uint32_t tier1_threshold; /* executions before compiling */
+    uint32_t part_max;        /* instructions of a block that are lowered
+                                 together, for tests; 0: 64, which is most */
     enum jit_tier2 tier2;
     uint32_t tier2_threshold; /* executions of a block of tier 1 */
     uint32_t trace_max;       /* instructions of a trace */

@@ -123,6 +123,10 @@ enum {
     JIT_MAPPED = 10 /* guest registers 0..9 */
 };
 
+/* Tier 0 does an instruction of compiled code, behind which RIP is already; with
+ * what is counted of that. */
+enum exc jit_handle(struct jit *j, const struct insn *i);
+
 /* Called from host code: execute one instruction by its handler. where: ticks of
  * the block not yet executed, this one included, << 16 | page offset behind the
  * instruction. 0: go on; 1: leave. */

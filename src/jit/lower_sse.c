@@ -84,7 +84,7 @@ static void emit_immediate(struct lower *l, const struct row *row)
  * have. */
 static bool is_known_aligned(struct lower *l)
 {
-    const struct plan_access *a = l->plan ? &l->plan->access[l->n] : NULL;
+    const struct plan_access *a = lower_planned(l);
     if (!a || a->group == PLAN_NONE ||
         l->plan->group[a->group].slot == PLAN_NONE)
         return false;

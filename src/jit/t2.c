@@ -98,8 +98,7 @@ static void relocate(struct jit *j, const struct t2_request *q, uint8_t *at)
         v -= moved;
         memcpy(site, &v, 4);
     }
-    for (unsigned n = 0; n < q->fallback_count; n++)
-        emit_patch(&e, at + q->fallbacks[n], q->trace->fallback);
+    emit_patch(&e, at + q->fallback_at, q->trace->fallback);
     for (unsigned n = 0; n < q->link_count; n++) {
         const struct t2_link *l = &q->links[n];
         uint32_t s = j->slot_count++;

@@ -11,7 +11,6 @@ enum {
     T2_TRACES = 1 << 14,     /* at a time */
     T2_CODE_BYTES = 1 << 20, /* of one trace, at most */
     T2_LINKS_MAX = 8192,
-    T2_FALLBACKS_MAX = 32,
     T2_SITES_MAX = 8192,
     T2_FIXES_MAX = 1 << 16,
     T2_CONSTS_MAX = 4096,
@@ -99,8 +98,8 @@ struct t2_gen {
     unsigned link_count;
     unsigned site_count, const_count;
     int64_t *consts;       /* T2_CONSTS_MAX, owned */
-    uint32_t fallbacks[T2_FALLBACKS_MAX]; /* displacements of jumps to tier 1's code */
-    unsigned fallback_count;
+    const uint8_t *fallback; /* the jump to tier 1's code of the head; NULL */
+    uint32_t fallback_at;    /* its displacement */
     uint32_t code_bytes;
     /* ---- while generating */
     t2_ref host; /* whose flags the host's are; 0 */
@@ -165,6 +164,8 @@ void t2g_enter(struct t2_gen *g); /* from the convention between blocks */
 void t2g_loop_moves(struct t2_gen *g, bool is_back);
 void t2g_exit(struct t2_gen *g, const struct t2_op *o);
 void t2g_colds(struct t2_gen *g);
+/* A jump to tier 1's code of the head, where ticks are not taken yet. */
+void t2g_to_fallback(struct t2_gen *g);
 /* So many instructions of the segment were executed: ticks, and accesses when
  * they are counted. Clobbers host flags. */
 void t2g_count(struct t2_gen *g, unsigned retired);

@@ -740,8 +740,7 @@ static void gen_refusals(struct t2_gen *g, uint8_t *const key[2], unsigned keys,
     if (no_vectors)
         emit_patch(e, no_vectors, emit_here(e));
     emit_alu_ri(e, 8, 5, rm_reg(H_TICKS), (int32_t)count);
-    g->fallbacks[g->fallback_count++] =
-        (uint32_t)(emit_jump(e, 16) - g->buffer);
+    t2g_to_fallback(g);
     if (!keys)
         return;
     for (unsigned n = 0; n < keys; n++)
@@ -749,8 +748,7 @@ static void gen_refusals(struct t2_gen *g, uint8_t *const key[2], unsigned keys,
     t2g_alu_ri(g, 4, 0,
                rm_abs(&g->near_data->count[g->trace->id].fails[T2_FAIL_KEY]),
                1);
-    g->fallbacks[g->fallback_count++] =
-        (uint32_t)(emit_jump(e, 16) - g->buffer);
+    t2g_to_fallback(g);
 }
 
 bool t2_generate(struct t2_gen *g, const struct t2_ir *ir,
@@ -764,7 +762,8 @@ bool t2_generate(struct t2_gen *g, const struct t2_ir *ir,
                          .end = g->buffer + T2_CODE_BYTES,
                          .to_exec = g->j->exec - g->buffer};
     g->fix_count = g->link_count = g->site_count = g->const_count = 0;
-    g->fallback_count = g->cold_count = 0;
+    g->fallback = NULL;
+    g->cold_count = 0;
     g->failed = false;
     g->host = 0;
     g->entry_top = 0;

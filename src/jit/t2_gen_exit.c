@@ -192,6 +192,17 @@ static void emit_page(struct t2_gen *g, uint64_t rip)
     t2g_op(g, 8, 0x89, H_RCX, rm_abs(&g->j->cpu->jit_page), 8, 0);
 }
 
+void t2g_to_fallback(struct t2_gen *g)
+{
+    uint8_t *site = emit_jump(&g->e, 16);
+    if (g->fallback) {
+        emit_patch(&g->e, site, g->fallback);
+        return;
+    }
+    g->fallback = site - 1 + g->e.to_exec; /* later ones jump to this jump */
+    g->fallback_at = (uint32_t)(site - g->buffer);
+}
+
 static void emit_linked(struct t2_gen *g, uint64_t rip)
 {
     struct emit *e = &g->e;
@@ -211,16 +222,6 @@ static void emit_linked(struct t2_gen *g, uint64_t rip)
     g->links[g->link_count++] =
         (struct t2_link){(uint32_t)(site - g->buffer),
                          (uint32_t)(stub - e->to_exec - g->buffer), slot};
-}
-
-/* To tier 1's code of the head; state is outside. */
-static void emit_fallback(struct t2_gen *g)
-{
-    uint8_t *jump = emit_jump(&g->e, 16);
-    if (g->fallback_count == T2_FALLBACKS_MAX)
-        g->failed = true;
-    else
-        g->fallbacks[g->fallback_count++] = (uint32_t)(jump - g->buffer);
 }
 
 /* RIP is in RCX; state is outside. */
@@ -271,17 +272,14 @@ static void emit_far_rip(struct t2_gen *g, unsigned to, uint64_t rip)
 static void exit_static(struct t2_gen *g, const struct t2_op *o)
 {
     const struct t2_map *m = &g->ir->maps[o->map];
-    if (m->insn == 0 && m->rip == g->ir->head) {
-        /* In front of the trace's first instruction: entering it again would
-         * end up here for ever. */
-        emit_state(g, m);
-        emit_page(g, m->rip);
-        emit_fallback(g);
-        return;
-    }
     if (!is_elsewhere(g, m)) {
         emit_state(g, m);
-        emit_linked(g, m->rip);
+        /* In front of the head's instruction the trace would only be entered,
+         * and left, again: tier 1 is to go on. */
+        if (m->rip == g->ir->head && m->retired == 0)
+            t2g_to_fallback(g);
+        else
+            emit_linked(g, m->rip);
         return;
     }
     if (o->imm) {
@@ -427,7 +425,7 @@ static void cold_head(struct t2_gen *g, bool to_entry)
     if (to_entry)
         emit_jump_to(&g->e, 16, g->buffer + g->entry_top + g->e.to_exec);
     else
-        emit_fallback(g);
+        t2g_to_fallback(g);
 }
 
 void t2g_colds(struct t2_gen *g)

@@ -44,14 +44,16 @@ bool mmu_init(struct mmu *m, struct phys *phys, struct error *err)
     in->limit = TLB_ENTRIES;
     memset(in->write_head, 0xff, sizeof in->write_head); /* INDEX_NONE */
     memset(in->table_head, 0xff, sizeof in->table_head); /* TABLE_NONE */
-    for (unsigned i = 0; i < SPACES; i++)
-        for (unsigned user = 0; user < 2; user++)
-            in->spaces[i].tlb[user] =
-                in->entries + (size_t)(i * 2 + user) * TLB_ENTRIES;
+    for (unsigned i = 0; i < SPACES * 2; i++) {
+        struct space *s = &in->spaces[i / 2];
+        s->own[i & 1].entries = in->entries + (size_t)i * TLB_ENTRIES;
+        s->tlb[i & 1] = &s->own[i & 1];
+    }
+    in->kernel.tlb.entries = in->entries + INLINE_ENTRIES - TLB_ENTRIES;
     in->space = in->spaces;
     in->space->stamp = ++in->stamp;
     mmu_tlb_reset(m);
-    m->tlb = in->space->tlb[0];
+    mmu_show(m);
     phys_on_drop(phys, mmu_tlb_on_drop, m);
     phys_watch(phys, FRAME_TABLE, mmu_track_store, m);
     return true;
@@ -107,14 +109,13 @@ static bool same_config(const struct mmu_config *a, const struct mmu_config *b)
            memcmp(a->pdpte, b->pdpte, sizeof a->pdpte) == 0;
 }
 
-/* The view of the current space and privilege. */
-static void show(struct mmu *m)
+void mmu_show(struct mmu *m)
 {
     struct mmu_internal *in = m->internal;
     m->space_key = in->space->key[in->is_user];
     m->tlb = in->is_checked || in->observe_fn
                  ? in->entries + INLINE_ENTRIES
-                 : in->space->tlb[in->is_user];
+                 : in->space->tlb[in->is_user]->entries;
 }
 
 void mmu_configure(struct mmu *m, const struct mmu_regs *regs)
@@ -140,19 +141,20 @@ void mmu_configure(struct mmu *m, const struct mmu_regs *regs)
     mmu_share_join(m, oldest);
     oldest->stamp = ++in->stamp;
     in->space = oldest;
-    show(m);
+    mmu_share_switched(m);
+    mmu_show(m);
 }
 
 void mmu_set_user(struct mmu *m, bool is_user)
 {
     m->internal->is_user = is_user;
-    show(m);
+    mmu_show(m);
 }
 
 void mmu_set_checked(struct mmu *m, bool checked)
 {
     m->internal->is_checked = checked;
-    show(m);
+    mmu_show(m);
 }
 
 void mmu_drop_all(struct mmu *m)
@@ -285,6 +287,16 @@ struct piece {
     unsigned bytes;
 };
 
+/* Does the entry allow a write to the page, be it into a watched frame? */
+static bool may_write(const struct mmu *m, const struct tlb_entry *t,
+                      uint64_t page)
+{
+    return t->write_tag == page ||
+           (t->read_tag == page && (t->spare & SPARE_WATCHED) &&
+            (phys_frame_flags(m->phys, (uint32_t)t->spare) &
+             (FRAME_CODE | FRAME_TABLE)));
+}
+
 static enum exc find_piece(struct mmu *m, uint64_t vaddr, unsigned how,
                            struct piece *piece)
 {
@@ -292,9 +304,10 @@ static enum exc find_piece(struct mmu *m, uint64_t vaddr, unsigned how,
     bool is_write = (how & 3) == ACCESS_WRITE;
     const struct tlb_entry *t =
         &in->space->tlb[acts_as_user(m, how)]
-                       [vaddr >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+             ->entries[vaddr >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
     if ((how & 3) != ACCESS_FETCH &&
-        (is_write ? t->write_tag : t->read_tag) == (vaddr & PAGE_MASK)) {
+        (is_write ? may_write(m, t, vaddr & PAGE_MASK)
+                  : t->read_tag == (vaddr & PAGE_MASK))) {
         piece->host = (uint8_t *)(uintptr_t)(vaddr + t->addend);
         piece->frame = (uint32_t)t->spare;
         return EXC_NONE;

@@ -17,11 +17,14 @@ enum {
     LARGE_SHIFT = 21, /* a 4 MiB page takes two entries */
     FETCH_BITS = 8192,
     WRITE_BUCKETS = 4096,
-    INLINE_ENTRIES = SPACES * 2 * TLB_ENTRIES,
-    FILL_ENTRIES = TLB_ENTRIES / 64 /* for each bit of space.filled */
+    INLINE_ENTRIES = (SPACES * 2 + 1) * TLB_ENTRIES, /* the last for the kernel */
+    HELD_WORDS = TLB_ENTRIES / 64
 };
 #define INDEX_NONE UINT32_MAX
-_Static_assert(512 % FILL_ENTRIES == 0, "a large page is whole parts");
+/* tlb_entry.spare: the frame, and whether the page may be written to, but by the
+ * slow path alone, for the frame is watched. */
+#define SPARE_WATCHED (UINT64_C(1) << 32)
+_Static_assert(HELD_WORDS == 64, "a bit of tlb_array.parts for each word");
 
 /* How linear addresses are translated, in bits of mmu_config.bits. Settings
  * without meaning in a mode are 0 there, so that equal means equivalent. */
@@ -69,16 +72,24 @@ struct l2_entry {
     uint32_t rights;
 };
 
+/* Inline entries of one view, and bits for those that may hold something. */
+struct tlb_array {
+    struct tlb_entry *entries; /* borrowed from mmu_internal.entries */
+    uint64_t parts;            /* words of held that may not be 0 */
+    uint64_t held[HELD_WORDS];
+};
+
 /* One address space. The second index is 1 for user accesses. */
 struct space {
     struct mmu_config config;
-    struct tlb_entry *tlb[2]; /* borrowed from mmu_internal.entries */
+    struct tlb_array own[2];
+    struct tlb_array *tlb[2]; /* own; that of the kernel half in [0] of a space
+                                 that shares, whose own is empty then */
     uint64_t key[2];          /* values of mmu.space_key */
     uint64_t stamp;           /* of its last activation; 0: never used */
-    uint64_t filled[2];       /* parts of the array that may hold something */
     uint64_t fetched[FETCH_BITS / 64]; /* pages fetched from since the keys
                                           changed, hashed */
-    bool shares; /* key[0] is that of the kernel half: see mmu_share.c */
+    bool shares; /* key[0], tlb[0] are those of the kernel half: mmu_share.c */
     bool may_share; /* trying to is worth while */
 };
 
@@ -89,6 +100,9 @@ struct kernel_half {
     uint64_t root[256]; /* their top tables' entries */
     uint64_t key;       /* of supervisor fetches */
     uint64_t fetched[FETCH_BITS / 64];
+    struct tlb_array tlb; /* of supervisor accesses; empty while not live */
+    uint64_t lower[HELD_WORDS]; /* entries that may be for lower addresses: */
+    const struct space *owner;  /* translations of this space, or NULL */
 };
 
 /* ---- the walker */
@@ -190,10 +204,18 @@ bool mmu_is_watched(const struct mmu *m, uint64_t vaddr, uint64_t bytes,
 void mmu_watch_report(struct mmu *m, uint64_t vaddr, unsigned bytes,
                       unsigned how, const void *data);
 
+/* mmu.c */
+
+/* Make what the CPU sees that of the current space and privilege. */
+void mmu_show(struct mmu *m);
+
 /* mmu_tlb.c */
 
 /* Empty everything, forget all page tables, give all spaces new keys. */
 void mmu_tlb_reset(struct mmu *m);
+/* Empty one array; of the kernel half's, the lower addresses alone. */
+void mmu_tlb_empty(struct mmu_internal *in, struct tlb_array *a);
+void mmu_tlb_drop_lower(struct mmu_internal *in);
 /* Empty one space and give it new keys. */
 void mmu_tlb_reset_space(struct mmu *m, struct space *s);
 /* Drop one 4 KiB translation from the spaces in the mask. */
@@ -222,10 +244,18 @@ void mmu_page_find_memory(struct mmu *m, struct mmu_page *page);
 
 /* mmu_share.c */
 
+static inline bool mmu_is_upper(uint64_t vaddr)
+{
+    return vaddr >> 63;
+}
+
 /* A space that is being switched to takes part in the kernel half if it can. */
 void mmu_share_join(struct mmu *m, struct space *s);
-/* It has a key of its own again. */
-void mmu_share_leave(struct mmu *m, struct space *s);
+/* The current space has changed. */
+void mmu_share_switched(struct mmu *m);
+/* It has entries and a key of its own again; with mmu_share_part() the latter is
+ * for the caller to give. */
+void mmu_share_part(struct mmu_internal *in, struct space *s);
 void mmu_share_leave_all(struct mmu *m, unsigned spaces); /* of a bit mask */
 /* Nobody shares. */
 void mmu_share_dissolve(struct mmu *m);

@@ -1,4 +1,5 @@
-/* One key for the kernel half of many address spaces.
+/* One key, and one inline TLB of supervisor accesses, for the kernel half of many
+ * address spaces.
  *
  * Caches of code by linear address go by mmu.space_key. With a key for each
  * space a kernel would be new to every process. Spaces of 4-level paging whose
@@ -7,7 +8,10 @@
  * supervisor fetches, as long as those are from upper addresses. The upper
  * halves of their top tables are watched; a space whose half is stored to
  * leaves. The tables below are the same frames, so a
- * change there renews the common key. */
+ * change there renews the common key.
+ *
+ * Kernels access the lower half too: the TLB that spaces share holds such entries
+ * for one of them, its owner, and they go when another takes over. */
 #include "mem/mmu_internal.h"
 
 #include "base/bytes.h"
@@ -19,11 +23,6 @@
 
 enum { HALF_BYTES = PAGE_BYTES / 2, HALF_ENTRIES = HALF_BYTES / 8 };
 
-static bool is_upper(uint64_t vaddr)
-{
-    return vaddr >> 63;
-}
-
 /* The key of supervisor fetches changes. */
 static void set_key(struct mmu *m, struct space *s, uint64_t key)
 {
@@ -31,12 +30,13 @@ static void set_key(struct mmu *m, struct space *s, uint64_t key)
     s->key[0] = key;
     if (s != in->space || in->is_user)
         return;
-    m->space_key = key;
+    mmu_show(m);
     if (m->on_rekey)
         m->on_rekey(m->rekey_context);
 }
 
-/* The upper half of a top table; its frame, or false. */
+/* The upper half of a top table; its frame, or false. One without entries is
+ * nothing to share. */
 static bool read_root(struct mmu *m, const struct space *s,
                       uint64_t root[HALF_ENTRIES], uint32_t *frame)
 {
@@ -45,12 +45,14 @@ static bool read_root(struct mmu *m, const struct space *s,
     if (!page.host)
         return false;
     *frame = page.frame;
+    uint64_t any = 0;
     for (unsigned i = 0; i < HALF_ENTRIES; i++) {
         root[i] = load_le64(page.host + HALF_BYTES + i * 8);
         if ((root[i] & ENTRY_P) && !(root[i] & ENTRY_A))
             return false;
+        any |= root[i];
     }
-    return true;
+    return any & ENTRY_P;
 }
 
 static bool is_shared(const struct mmu_internal *in)
@@ -83,16 +85,36 @@ void mmu_share_join(struct mmu *m, struct space *s)
         memcpy(k->root, root, sizeof root);
         k->key = ++in->last_key;
         memset(k->fetched, 0, sizeof k->fetched);
+        mmu_tlb_empty(in, &k->tlb);
     }
     s->shares = true;
+    mmu_tlb_empty(in, &s->own[0]);
+    s->tlb[0] = &k->tlb;
     set_key(m, s, k->key);
 }
 
-void mmu_share_leave(struct mmu *m, struct space *s)
+void mmu_share_switched(struct mmu *m)
+{
+    struct mmu_internal *in = m->internal;
+    if (!in->space->shares || in->kernel.owner == in->space)
+        return;
+    mmu_tlb_drop_lower(in);
+    in->kernel.owner = in->space;
+}
+
+void mmu_share_part(struct mmu_internal *in, struct space *s)
+{
+    s->shares = false;
+    s->tlb[0] = &s->own[0];
+    if (in->kernel.owner == s)
+        in->kernel.owner = NULL;
+}
+
+static void leave(struct mmu *m, struct space *s)
 {
     if (!s->shares)
         return;
-    s->shares = false;
+    mmu_share_part(m->internal, s);
     set_key(m, s, ++m->internal->last_key);
 }
 
@@ -100,7 +122,7 @@ void mmu_share_leave_all(struct mmu *m, unsigned spaces)
 {
     for (; spaces; spaces &= spaces - 1) {
         struct space *s = &m->internal->spaces[__builtin_ctz(spaces)];
-        mmu_share_leave(m, s);
+        leave(m, s);
         s->may_share = true; /* its top table may be another's by now */
     }
 }
@@ -110,13 +132,14 @@ void mmu_share_dissolve(struct mmu *m)
     struct mmu_internal *in = m->internal;
     mmu_share_leave_all(m, (1u << SPACES) - 1);
     in->kernel.is_live = false;
+    mmu_tlb_empty(in, &in->kernel.tlb);
 }
 
 void mmu_share_drop(struct mmu *m, uint64_t vaddr, unsigned shift)
 {
     struct mmu_internal *in = m->internal;
     struct kernel_half *k = &in->kernel;
-    if (!k->is_live || !is_upper(vaddr) ||
+    if (!k->is_live || !mmu_is_upper(vaddr) ||
         !mmu_was_fetched(k->fetched, vaddr, shift))
         return;
     k->key = ++in->last_key;
@@ -131,8 +154,8 @@ void mmu_share_note_fetch(struct mmu *m, uint64_t vaddr)
     struct mmu_internal *in = m->internal;
     unsigned bit = mmu_fetch_hash(vaddr);
     uint64_t *set = in->kernel.fetched;
-    if (!is_upper(vaddr)) {
-        mmu_share_leave(m, in->space);
+    if (!mmu_is_upper(vaddr)) {
+        leave(m, in->space);
         set = in->space->fetched;
     }
     set[bit / 64] |= UINT64_C(1) << bit % 64;

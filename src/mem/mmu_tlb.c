@@ -47,14 +47,40 @@ static void drop_inline(struct mmu_internal *in, struct tlb_entry *e)
     e->read_tag = TLB_NONE;
 }
 
-static void drop_array(struct mmu_internal *in, struct space *s, bool is_user)
+void mmu_tlb_empty(struct mmu_internal *in, struct tlb_array *a)
 {
-    for (; s->filled[is_user]; s->filled[is_user] &= s->filled[is_user] - 1) {
-        unsigned first =
-            (unsigned)__builtin_ctzll(s->filled[is_user]) * FILL_ENTRIES;
-        for (unsigned i = 0; i < FILL_ENTRIES; i++)
-            drop_inline(in, &s->tlb[is_user][first + i]);
+    for (; a->parts; a->parts &= a->parts - 1) {
+        unsigned word = (unsigned)__builtin_ctzll(a->parts);
+        for (; a->held[word]; a->held[word] &= a->held[word] - 1)
+            drop_inline(in, &a->entries[word * 64 + (unsigned)__builtin_ctzll(
+                                                        a->held[word])]);
     }
+}
+
+void mmu_tlb_drop_lower(struct mmu_internal *in)
+{
+    struct kernel_half *k = &in->kernel;
+    for (unsigned word = 0; word < HELD_WORDS; word++) {
+        for (; k->lower[word]; k->lower[word] &= k->lower[word] - 1) {
+            struct tlb_entry *e =
+                &k->tlb.entries[word * 64 +
+                                (unsigned)__builtin_ctzll(k->lower[word])];
+            if (!mmu_is_upper(e->read_tag))
+                drop_inline(in, e);
+        }
+    }
+}
+
+/* The entry for vaddr may hold something from now on. */
+static void note_held(struct mmu_internal *in, struct tlb_array *a,
+                      uint64_t vaddr)
+{
+    unsigned index = inline_index(vaddr);
+    uint64_t bit = UINT64_C(1) << index % 64;
+    a->parts |= UINT64_C(1) << index / 64;
+    a->held[index / 64] |= bit;
+    if (a == &in->kernel.tlb && !mmu_is_upper(vaddr))
+        in->kernel.lower[index / 64] |= bit;
 }
 
 static void drop_frame_writes(struct mmu_internal *in, uint32_t frame)
@@ -63,7 +89,7 @@ static void drop_frame_writes(struct mmu_internal *in, uint32_t frame)
     while (i != INDEX_NONE) {
         struct tlb_entry *e = &in->entries[i];
         i = in->write_link[i].next;
-        if (e->spare == frame)
+        if ((uint32_t)e->spare == frame)
             drop_write(in, e);
     }
 }
@@ -106,8 +132,8 @@ void mmu_tlb_fill(struct mmu *m, bool is_user, uint64_t vaddr,
                   const struct mmu_page *page, bool is_write)
 {
     struct mmu_internal *in = m->internal;
-    struct space *s = in->space;
-    struct tlb_entry *e = &s->tlb[is_user][inline_index(vaddr)];
+    struct tlb_array *a = in->space->tlb[is_user];
+    struct tlb_entry *e = &a->entries[inline_index(vaddr)];
     uint64_t tag = vaddr & PAGE_MASK;
     if (!page->host || !page->is_cacheable)
         return;
@@ -116,7 +142,7 @@ void mmu_tlb_fill(struct mmu *m, bool is_user, uint64_t vaddr,
             return;
         is_write = is_write && !mmu_is_watched(m, tag, PAGE_BYTES, true);
     }
-    s->filled[is_user] |= UINT64_C(1) << inline_index(vaddr) / FILL_ENTRIES;
+    note_held(in, a, vaddr);
     if (e->read_tag != tag) {
         drop_inline(in, e);
         keep_limit(in, e);
@@ -126,11 +152,15 @@ void mmu_tlb_fill(struct mmu *m, bool is_user, uint64_t vaddr,
     }
     const uint32_t needed = RIGHT_SAME | RIGHT_DIRTY;
     if (!is_write || e->write_tag != TLB_NONE ||
-        (page->rights & needed) != needed ||
-        !phys_make_writable(m->phys, page->frame))
+        (page->rights & needed) != needed)
         return;
-    e->write_tag = tag;
-    link_write(in, e);
+    if (phys_make_writable(m->phys, page->frame)) {
+        e->spare = page->frame;
+        e->write_tag = tag;
+        link_write(in, e);
+    } else {
+        e->spare = page->frame | SPARE_WATCHED;
+    }
 }
 
 /* ---- the second level and large pages ------------------------------------ */
@@ -279,7 +309,7 @@ static void renew_keys(struct mmu *m, struct space *s)
     memset(s->fetched, 0, sizeof s->fetched);
     if (s != in->space)
         return;
-    m->space_key = s->key[in->is_user];
+    mmu_show(m);
     if (m->on_rekey)
         m->on_rekey(m->rekey_context);
 }
@@ -304,18 +334,27 @@ static void drop_fetches(struct mmu *m, struct space *s, uint64_t vaddr,
 
 /* ---- dropping ------------------------------------------------------------ */
 
+static void drop_inline_page(struct mmu_internal *in, struct tlb_array *a,
+                             uint64_t vaddr)
+{
+    struct tlb_entry *e = &a->entries[inline_index(vaddr)];
+    if (e->read_tag == vaddr)
+        drop_inline(in, e);
+}
+
+/* Upper addresses may be in the kernel half's array whichever space the tables
+ * were walked for. */
 void mmu_tlb_drop_page(struct mmu *m, unsigned spaces, uint64_t vaddr)
 {
     struct mmu_internal *in = m->internal;
     m->drops++;
+    if (mmu_is_upper(vaddr))
+        drop_inline_page(in, &in->kernel.tlb, vaddr);
     for (; spaces; spaces &= spaces - 1) {
         unsigned number = (unsigned)__builtin_ctz(spaces), set;
         struct space *s = &in->spaces[number];
-        for (unsigned user = 0; user < 2; user++) {
-            struct tlb_entry *e = &s->tlb[user][inline_index(vaddr)];
-            if (e->read_tag == vaddr)
-                drop_inline(in, e);
-        }
+        for (unsigned user = 0; user < 2; user++)
+            drop_inline_page(in, s->tlb[user], vaddr);
         struct l2_entry *e = l2_set(in, vaddr, number, &set);
         uint64_t tag = l2_tag(vaddr, PAGE_SHIFT, number);
         for (unsigned i = 0; i < L2_WAYS; i++)
@@ -325,20 +364,23 @@ void mmu_tlb_drop_page(struct mmu *m, unsigned spaces, uint64_t vaddr)
     }
 }
 
-static void drop_inline_range(struct mmu_internal *in, struct space *s,
-                              bool is_user, uint64_t vaddr, unsigned shift)
+static void drop_inline_range(struct mmu_internal *in, struct tlb_array *a,
+                              uint64_t vaddr, unsigned shift)
 {
-    uint64_t parts = s->filled[is_user];
+    uint64_t parts = a->parts;
     if (shift == LARGE_SHIFT) {
-        unsigned first = inline_index(vaddr >> shift << shift) / FILL_ENTRIES;
-        parts &= ((UINT64_C(1) << 512 / FILL_ENTRIES) - 1) << first;
+        unsigned first = inline_index(vaddr >> shift << shift) / 64;
+        parts &= ((UINT64_C(1) << 512 / 64) - 1) << first;
     }
     for (; parts; parts &= parts - 1) {
-        unsigned first = (unsigned)__builtin_ctzll(parts) * FILL_ENTRIES;
-        for (unsigned i = first; i < first + FILL_ENTRIES; i++) {
-            struct tlb_entry *e = &s->tlb[is_user][i];
-            if (e->read_tag != TLB_NONE && (e->read_tag ^ vaddr) >> shift == 0)
-                drop_inline(in, e);
+        unsigned word = (unsigned)__builtin_ctzll(parts);
+        for (uint64_t held = a->held[word]; held; held &= held - 1) {
+            unsigned bit = (unsigned)__builtin_ctzll(held);
+            struct tlb_entry *e = &a->entries[word * 64 + bit];
+            if (e->read_tag != TLB_NONE && (e->read_tag ^ vaddr) >> shift != 0)
+                continue;
+            drop_inline(in, e);
+            a->held[word] &= ~(UINT64_C(1) << bit);
         }
     }
 }
@@ -362,14 +404,16 @@ void mmu_tlb_drop_range(struct mmu *m, unsigned spaces, uint64_t vaddr,
     drop_l2_range(in->l2[0], L2_SETS * L2_WAYS, PAGE_SHIFT, spaces, vaddr,
                   shift);
     drop_l2_range(in->large, LARGE_ENTRIES, LARGE_SHIFT, spaces, vaddr, shift);
+    if (mmu_is_upper(vaddr))
+        drop_inline_range(in, &in->kernel.tlb, vaddr, shift);
     for (; spaces; spaces &= spaces - 1) {
         struct space *s = &in->spaces[__builtin_ctz(spaces)];
         if (shift >= 48) {
             mmu_tlb_reset_space(m, s);
             continue;
         }
-        drop_inline_range(in, s, false, vaddr, shift);
-        drop_inline_range(in, s, true, vaddr, shift);
+        for (unsigned user = 0; user < 2; user++)
+            drop_inline_range(in, s->tlb[user], vaddr, shift);
         drop_fetches(m, s, vaddr, shift);
     }
 }
@@ -384,11 +428,11 @@ static void forget_space(struct l2_entry *e, unsigned count, unsigned space)
 void mmu_tlb_reset_space(struct mmu *m, struct space *s)
 {
     struct mmu_internal *in = m->internal;
-    drop_array(in, s, false);
-    drop_array(in, s, true);
+    mmu_share_part(in, s);
+    mmu_tlb_empty(in, &s->own[0]);
+    mmu_tlb_empty(in, &s->own[1]);
     forget_space(in->l2[0], L2_SETS * L2_WAYS, space_number(in, s));
     forget_space(in->large, LARGE_ENTRIES, space_number(in, s));
-    s->shares = false;
     s->may_share = true;
     renew_keys(m, s);
 }
@@ -398,8 +442,8 @@ void mmu_tlb_reset(struct mmu *m)
     struct mmu_internal *in = m->internal;
     mmu_share_dissolve(m);
     for (unsigned i = 0; i < SPACES; i++) {
-        drop_array(in, &in->spaces[i], false);
-        drop_array(in, &in->spaces[i], true);
+        mmu_tlb_empty(in, &in->spaces[i].own[0]);
+        mmu_tlb_empty(in, &in->spaces[i].own[1]);
         renew_keys(m, &in->spaces[i]);
     }
     memset(in->l2, 0xff, sizeof in->l2); /* TLB_NONE */
