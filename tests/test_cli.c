@@ -453,6 +453,7 @@ static void sessions_replay_and_tell_what_is_in_them(void **state)
     expect(f, "replay good --until 10ms", 0, "stopped at tick 100000:");
     expect(f, "replay good --stress-tlb 1 --stress-block 1", 0, "all equal");
     expect(f, "replay good --stress-save 7777", 0, "all equal");
+    expect(f, "replay good --stress-slice 5", 0, "all equal");
     expect(f, "replay good --stats s.json --engine interp", 0, "all equal");
     read_text(f, "s.json", f->out);
     assert_non_null(strstr(f->out, "\"engine\": \"interp\""));

@@ -17,7 +17,7 @@ static void linux_amd64_boots_records_and_replays(void **state)
 static void tiers_agree_over_a_boot(void **state)
 {
     static const char *const engines[] = {
-        "tier1", "tier2 --jit-tier2-threshold 20",
+        "tier1", "tier2 --jit-tier2-threshold 20 --stress-slice 1",
         "tier2 --jit-tier2-threshold 1 --jit-threshold 1 --jit-cache 1M "
         "--jit-wait"};
     char first[64], again[64];

@@ -8,7 +8,8 @@
 
 enum {
     /* Ticks between two looks at stop requests from other threads. */
-    RUN_SLICE = 1 << 20
+    RUN_SLICE = 1 << 20,
+    SLICE_SHIFTS = 21
 };
 
 struct machine *machine_new(const struct machine_config *config,
@@ -99,6 +100,20 @@ static void note_sleep(struct machine *m)
     m->probe.sleep_tick = m->cpu.tick;
 }
 
+/* How many ticks the CPU runs before devices are looked at again. For stress
+ * runs: 1 to RUN_SLICE, every power of two as often as the next (xorshift64). */
+static uint64_t next_slice(struct machine *m)
+{
+    uint64_t x = m->slice_random;
+    if (!x)
+        return RUN_SLICE;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    m->slice_random = x;
+    return 1 + (x >> 8) % ((((uint64_t)RUN_SLICE - 1) >> x % SLICE_SHIFTS) + 1);
+}
+
 enum stop_reason machine_run(struct machine *m, uint64_t until_tick)
 {
     struct cpu *c = &m->cpu;
@@ -127,8 +142,9 @@ enum stop_reason machine_run(struct machine *m, uint64_t until_tick)
             c->tick = limit;
             continue;
         }
-        if (limit - c->tick > RUN_SLICE)
-            limit = c->tick + RUN_SLICE;
+        uint64_t slice = next_slice(m);
+        if (limit - c->tick > slice)
+            limit = c->tick + slice;
         cpu_run(c, limit);
     }
 }
@@ -369,4 +385,5 @@ void machine_set_stress(struct machine *m, const struct machine_stress *s)
                       s->tlb_entries ? s->tlb_entries : TLB_ENTRIES);
     m->stress_block = s->block_insns;
     limit_blocks(m);
+    m->slice_random = s->slice_seed;
 }

@@ -107,6 +107,7 @@ struct machine {
 
     struct writer scratch; /* derived: reused by machine_digest() */
     struct machine_probe probe; /* derived */
+    uint64_t slice_random;      /* derived: see next_slice(); 0: not random */
 };
 
 /* board/build.c */

@@ -441,6 +441,12 @@ static bool take_stress_block(struct cli_options *o, const char *v,
     return number("stress-block", v, 1 << 20, &o->stress_block, err);
 }
 
+static bool take_stress_slice(struct cli_options *o, const char *v,
+                              struct error *err)
+{
+    return number("stress-slice", v, UINT64_MAX, &o->stress_slice, err);
+}
+
 static bool take_stress_save(struct cli_options *o, const char *v,
                              struct error *err)
 {
@@ -574,6 +580,9 @@ const struct option_row stress_options[] = {
     {"stress-tlb", 0, "N", "for testing: a TLB of N entries", take_stress_tlb},
     {"stress-block", 0, "N", "for testing: blocks of at most N instructions",
      take_stress_block},
+    {"stress-slice", 0, "SEED",
+     "for testing: run the CPU for random times between looks at devices",
+     take_stress_slice},
     {"stress-save", 0, "N",
      "for testing: save and load the machine in place every N ticks",
      take_stress_save},
