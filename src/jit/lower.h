@@ -161,6 +161,7 @@ bool lower_bits(struct lower *l);
 bool lower_exchange(struct lower *l);
 bool lower_system(struct lower *l);
 bool lower_high(struct lower *l);
+bool lower_segment_register(struct lower *l);
 
 /* ---- flags */
 void lower_save_flags(struct lower *l);    /* AX holds them */
