@@ -84,8 +84,8 @@ static void run_batch(struct session *s)
     oracle_fill_base(&s->random, shared->base);
     shared->count = ORACLE_BATCH;
     for (uint32_t n = 0; n < ORACLE_BATCH; n++)
-        oracle_generate(&s->forms, &s->options->wish, &s->random,
-                        &shared->cases[n]);
+        (s->options->wish.blocks ? oracle_generate_block : oracle_generate)(
+            &s->forms, &s->options->wish, &s->random, &shared->cases[n]);
     uint32_t good = ORACLE_BATCH;
     if (!oracle_native_run(&s->native)) {
         good = shared->done;
