@@ -14,7 +14,8 @@ for options in '--stress-tlb 1' '--stress-block 1' '--stress-save 5000003' \
     '--engine interp --stress-slice 1' \
     '--engine tier1 --jit-threshold 1 --jit-cache 1M --stress-slice 2' \
     '--engine tier2 --jit-threshold 1 --jit-tier2-threshold 1 --jit-cache 1M \
---stress-slice 3'; do
+--stress-slice 3' \
+    '--engine auto --jit-threshold 2 --jit-tier2-threshold 30 --jit-blocks 100'; do
     echo "stress: relive $options"
     RELIVE_STRESS=$options scripts/run-tests.sh "$build/logs-stress" "$@" ||
         status=1

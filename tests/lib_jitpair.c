@@ -186,6 +186,8 @@ static struct plan make_plan(struct oracle_random *r)
     for (unsigned n = 0; n < 2; n++)
         if (oracle_below(r, 6) == 0)
             p.blocks[n] = 1 + oracle_below(r, 4);
+    if (oracle_below(r, 6) == 0)
+        p.jit.blocks_max = 1 + oracle_below(r, 30);
     if (oracle_below(r, 2) == 0)
         p.jit.part_max = 1 + oracle_below(r, 12);
     plan_tier2(&p.jit, r);
@@ -513,6 +515,7 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     totals->links += stats.links;
     totals->compiled_insns += stats.entered_insns - stats.handler_insns;
     totals->flushes += stats.flushes;
+    totals->evictions += stats.evictions_blocks;
     totals->refusals += stats.exit[JIT_EXIT_UNITS];
     totals->traces += stats.tier2_blocks_compiled;
     totals->trace_ticks += stats.tier2_ticks;

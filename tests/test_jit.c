@@ -270,6 +270,7 @@ static void random_guests_stay_in_lockstep(void **state)
     assert_true(t.compiled > 5000);
     assert_true(t.links > 1000);
     assert_true(t.flushes > 100);
+    assert_true(t.evictions > 10);
     assert_true(t.traces > 100);
     assert_true(t.trace_ticks > 50000);
     assert_true(t.deopts > 100);

@@ -31,6 +31,7 @@ struct engine_config {
     enum machine_engine_kind kind;
     enum engine_wait wait;
     uint64_t cache_bytes;     /* host code */
+    uint64_t blocks_max;      /* compiled blocks and traces at a time */
     uint64_t tier1_threshold; /* executions before compiling */
     uint64_t tier2_threshold; /* of a compiled block */
     uint64_t trace_max;       /* instructions of a trace */
@@ -46,7 +47,7 @@ struct engine_limit {
     size_t offset;
     uint64_t least, most, standard;
 };
-enum { ENGINE_LIMITS = 7 };
+enum { ENGINE_LIMITS = 8 };
 extern const struct engine_limit engine_limits[ENGINE_LIMITS];
 
 /* NULL when there is none of that name. */

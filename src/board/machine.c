@@ -354,6 +354,7 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
     const struct engine_config *c = &engine->config;
     const struct jit_options options = {
         .cache_bytes = c->cache_bytes,
+        .blocks_max = (uint32_t)c->blocks_max,
         .tier1_threshold = (uint32_t)c->tier1_threshold,
         .tier2 = tier2_of(c),
         .tier2_threshold = (uint32_t)c->tier2_threshold,

@@ -334,6 +334,12 @@ static bool take_jit_block(struct cli_options *o, const char *v,
     return take_limit(o, "jit_block", "jit-block", v, err);
 }
 
+static bool take_jit_blocks(struct cli_options *o, const char *v,
+                            struct error *err)
+{
+    return take_limit(o, "jit_blocks", "jit-blocks", v, err);
+}
+
 static bool take_jit_trace(struct cli_options *o, const char *v,
                            struct error *err)
 {
@@ -557,6 +563,10 @@ const struct option_row engine_options[] = {
      "it does not (default), though it did while recording", take_jit_no_wait},
     {"jit-cache", 0, "SIZE", "host memory for compiled code (default 256M)",
      take_jit_cache},
+    {"jit-blocks", 0, "N",
+     "compiled blocks and traces at a time; one more, and all make room "
+     "(default 100000)",
+     take_jit_blocks},
     {"jit-perf-map", 0, NULL,
      "name compiled guest code for perf: /tmp/perf-PID.map",
      take_jit_perf_map},

@@ -8,10 +8,11 @@
 enum {
     BLOCK_INSNS_SHORT = 64,     /* longer ones must pay */
     PAGE_DROPS = 4,             /* a page of changing code has short ones */
-    ARENA_BYTES = 48 << 20,     /* decoded instructions; full: flush */
+    ARENA_BYTES = 128 << 20,    /* decoded instructions; full: flush */
     HASH_BITS = 17,
     HASH_SIZE = 1 << HASH_BITS,
-    PAGE_SLOTS = 1 << 13,       /* frames that hold code, at most */
+    PAGE_BITS = 15,
+    PAGE_SLOTS = 1 << PAGE_BITS, /* frames that hold code, twice as many */
     JUMP_BITS = 15,
     JUMP_SIZE = 1 << JUMP_BITS,
     CHUNK_SHIFT = 6             /* granularity of the code bitmap of a page */
@@ -53,7 +54,7 @@ static unsigned hash_of(uint64_t start, unsigned mode)
 
 static struct code_page *page_slot(struct blocks *b, uint32_t frame)
 {
-    unsigned at = (frame * 2654435761u) >> 19 & (PAGE_SLOTS - 1);
+    unsigned at = (frame * 2654435761u) >> (32 - PAGE_BITS);
     while (b->pages[at].used && b->pages[at].frame != frame)
         at = (at + 1) & (PAGE_SLOTS - 1);
     return &b->pages[at];

@@ -80,6 +80,7 @@ static void on_dropped(void *context, struct block_code *k)
     unlink_incoming(j, k);
     if (!k->code)
         return;
+    j->blocks--;
     struct emit e = {.at = j->rw + ((const uint8_t *)k->code - j->exec),
                      .end = j->rw + j->bytes,
                      .to_exec = j->exec - j->rw};
@@ -95,6 +96,7 @@ static void on_flushed(void *context)
     j->cold_used = j->cold_first;
     memset(j->jumps, 0xff, JIT_JUMPS * sizeof *j->jumps);
     j->slot_count = 1;
+    j->blocks = 0;
     j->cpu->jit_link = JIT_NO_SLOT;
     j->stats.flushes++;
 }
@@ -182,6 +184,21 @@ static uint64_t now(const struct jit *j)
     return j->options.now_ns ? j->options.now_ns(j->options.now_context) : 0;
 }
 
+/* All code goes: what is hot comes back soon, and nothing has to be kept in
+ * order for the sake of what is cold. */
+static enum compiled evict(struct jit *j, uint64_t *count)
+{
+    struct jit_stats *s = &j->stats;
+    uint64_t begun = now(j);
+    blocks_flush(j->cpu);
+    uint64_t took = now(j) - begun;
+    s->eviction_ns += took;
+    if (took > s->eviction_ns_most)
+        s->eviction_ns_most = took;
+    ++*count;
+    return FLUSHED;
+}
+
 static enum compiled compile(struct jit *j, struct block_code *k)
 {
     bool full = false;
@@ -192,18 +209,19 @@ static enum compiled compile(struct jit *j, struct block_code *k)
     code_range(j->cpu, k, &low, &high);
     if ((int64_t)(k->start & (PAGE_BYTES - 1)) + k->bytes > high)
         return NOT_COMPILED; /* above 64 KiB */
+    if (j->blocks >= j->options.blocks_max)
+        return evict(j, &j->stats.evictions_blocks);
     k->low = (uint16_t)low;
     k->high = (uint16_t)high;
     const void *code = jit_lower(j, k, &full);
     j->stats.tier1_ns += now(j) - begun;
     bool was_empty = j->used == j->first;
-    if (full && !was_empty) {
-        blocks_flush(j->cpu);
-        return FLUSHED;
-    }
+    if (full && !was_empty)
+        return evict(j, &j->stats.evictions_bytes);
     if (!code) /* or it would fit into no cache of this size */
         return NOT_COMPILED;
     k->code = code;
+    j->blocks++;
     j->stats.blocks_compiled++;
     if (j->options.on_code) {
         const struct jit_code made = {code, j->used - before,
@@ -344,6 +362,8 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
     probe_x87(j);
     if (!j->options.tier1_threshold)
         j->options.tier1_threshold = JIT_THRESHOLD_STANDARD;
+    if (!j->options.blocks_max)
+        j->options.blocks_max = JIT_BLOCKS_STANDARD;
     if (!options->part_max || options->part_max > PLAN_INSNS)
         j->options.part_max = PLAN_INSNS;
     j->bytes = options->cache_bytes ? options->cache_bytes
@@ -396,6 +416,7 @@ void jit_free(struct jit *j)
 void jit_stats(const struct jit *j, struct jit_stats *out)
 {
     *out = j->stats;
+    out->blocks = j->blocks;
     if (j->t2)
         t2_stats(j->t2, out);
     out->capacity_bytes = j->bytes - JIT_JUMPS * sizeof *j->jumps;
