@@ -39,6 +39,7 @@ enum {
     FLUSHED_EVERY = 512, /* cases: counting goes through all traces */
     TSS_AT = 1024,
     HANDLER_SPACING = 16,
+    TRAINING_TICKS = 1 << 14, /* a branch must come to the next block */
     RUN_TICKS = 1 << 20
 };
 
@@ -473,7 +474,7 @@ static bool is_limited(const struct oracle_guest *g,
 }
 
 static void run(struct oracle_guest *g, const struct oracle_case *k,
-                uint32_t rflags)
+                uint32_t rflags, unsigned ticks)
 {
     struct cpu *c = &g->cpu;
     load_state(g, k);
@@ -483,7 +484,7 @@ static void run(struct oracle_guest *g, const struct oracle_case *k,
         rflags |= FLAG_TF;
     cpu_set_rflags(c, rflags);
     cpu_update_single(c);
-    cpu_run(c, c->tick + (k->stepped ? 1 : RUN_TICKS));
+    cpu_run(c, c->tick + ticks);
     /* stopped for attention, the trap is still pending */
     for (unsigned n = 0; n < STOPS && c->cpl == 3 && !is_limited(g, k); n++)
         cpu_run(c, c->tick + 1);
@@ -500,7 +501,7 @@ void oracle_guest_train(struct oracle_guest *g, const struct oracle_shared *s,
         return;
     for (unsigned n = 0; n < RUNS_TO_TRACE; n++) {
         load_data(g, s, k);
-        run(g, k, (uint32_t)k->in.rflags & ~FLAG_AC);
+        run(g, k, (uint32_t)k->in.rflags & ~FLAG_AC, TRAINING_TICKS);
         if (is_open || g->cpu.r[REG_RIP] / HANDLER_SPACING !=
                            page_fault / HANDLER_SPACING)
             continue;
@@ -519,7 +520,7 @@ void oracle_guest_run(struct oracle_guest *g, const struct oracle_shared *s,
     uint64_t landing = ORACLE_WINDOW + LANDING * PAGE_BYTES;
     load_data(g, s, k);
     load_code(g, k);
-    run(g, k, (uint32_t)k->in.rflags);
+    run(g, k, (uint32_t)k->in.rflags, k->stepped ? 1 : RUN_TICKS);
     store_result(g, out);
     if (g->jumps && out->out.rip == landing + 1)
         out->out.rip = k->in.rip + k->length + 1;

@@ -341,6 +341,19 @@ static void gen_div(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     put(g, r, H_RAX);
 }
 
+static void gen_host(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    t2g_load(g, H_RDX, o->b);
+    if (o->a)
+        t2g_load(g, H_RAX, o->a);
+    if (o->from)
+        emit_u8(&g->e, o->from);
+    emit_op(&g->e, o->size, (uint32_t)o->imm, H_RAX, rm_reg(H_RDX), o->scale,
+            0);
+    g->host = r;
+    put(g, r, H_RAX);
+}
+
 static void gen_bt(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 {
     int64_t bit;
@@ -398,6 +411,17 @@ static void gen_merge(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     struct rm y = t2g_operand(g, o->b, H_RDX);
     t2g_op(g, o->size, op_for(o->size, 0x8b), d, y, o->size, 0);
     put(g, r, d);
+}
+
+static void gen_set_high(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    unsigned y = t2g_register(g, o->b, H_RDX);
+    if (y != H_RDX)
+        emit_mov_rr(&g->e, 8, H_RDX, y);
+    t2g_load(g, H_RAX, o->a);
+    emit_u8(&g->e, 0x88); /* mov ah, dl */
+    emit_u8(&g->e, 0xd4);
+    put(g, r, H_RAX);
 }
 
 static void gen_lea(struct t2_gen *g, t2_ref r, const struct t2_op *o)
@@ -458,6 +482,17 @@ static void gen_simple(struct t2_gen *g, t2_ref r, const struct t2_op *o)
         emit_u8(&g->e, 0xc8 + (d & 7));
         break;
     }
+    case T2_GETF:
+        t2g_flags_to_rax(g, o->c);
+        g->host = 0;
+        d = H_RAX;
+        break;
+    case T2_SYSREAD:
+        if (o->digit == T2_SYS_CPL)
+            t2g_op(g, 4, 0x0fb6, d, rm_abs(&c->cpl), 1, 0);
+        else
+            t2g_op(g, 4, 0x8b, d, rm_abs(&c->flags), 4, 0);
+        break;
     default: /* T2_FLAGS: lahf, seto al */
         if (g->host != t2_flags_of(g->ir, o->c))
             g->failed = true;
@@ -542,18 +577,36 @@ static void gen_store(struct t2_gen *g, const struct t2_op *o)
     emit_store(&g->e, size, rm, t2g_register(g, o->b, H_RAX));
 }
 
-static void gen_vector(struct t2_gen *g, const struct t2_op *o)
+static void gen_vector(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 {
     struct rm rm = rm_reg(o->scale);
+    unsigned reg = o->digit, d = H_NONE;
     if (o->a)
         rm = rm_base(t2g_register(g, o->a, H_RDX), (int32_t)o->imm);
     else if (o->b)
         rm = rm_reg(t2g_register(g, o->b, H_RDX));
+    if (o->kind == T2_VVALUE) {
+        d = target(g, r);
+        if (o->hi == T2_FIELD_REG)
+            reg = d;
+        else
+            rm = rm_reg(d);
+    }
     if (o->from)
         emit_u8(&g->e, o->from);
-    emit_op(&g->e, o->size, (uint32_t)o->lo, o->digit, rm, 16, o->own_write);
+    emit_op(&g->e, o->size, (uint32_t)o->lo, reg, rm, 16, o->own_write);
     if (o->own_write)
         emit_u8(&g->e, o->own_bytes);
+    if (o->kind == T2_VVALUE)
+        put(g, r, d);
+    else if (o->own)
+        g->host = r;
+}
+
+static void gen_syswrite(struct t2_gen *g, const struct t2_op *o)
+{
+    t2g_alu_ri(g, 4, o->digit, rm_abs(&g->j->cpu->flags), (int32_t)o->imm);
+    g->host = 0;
 }
 
 /* ---- control ------------------------------------------------------------- */
@@ -652,6 +705,9 @@ static void gen_op(struct t2_gen *g, t2_ref r)
     case T2_MERGE:
         gen_merge(g, r, o);
         break;
+    case T2_SETHIGH:
+        gen_set_high(g, r, o);
+        break;
     case T2_LEA:
         gen_lea(g, r, o);
         break;
@@ -664,8 +720,13 @@ static void gen_op(struct t2_gen *g, t2_ref r)
     case T2_PAGE:
     case T2_SEGBASE:
     case T2_BSWAP:
+    case T2_GETF:
+    case T2_SYSREAD:
     case T2_FLAGS:
         gen_simple(g, r, o);
+        break;
+    case T2_HOST:
+        gen_host(g, r, o);
         break;
     case T2_CHECK:
         gen_check(g, r, o);
@@ -676,8 +737,12 @@ static void gen_op(struct t2_gen *g, t2_ref r)
     case T2_STORE:
         gen_store(g, o);
         break;
+    case T2_SYSWRITE:
+        gen_syswrite(g, o);
+        break;
     case T2_VECTOR:
-        gen_vector(g, o);
+    case T2_VVALUE:
+        gen_vector(g, r, o);
         break;
     case T2_GUARD:
     case T2_GUARDEQ:
