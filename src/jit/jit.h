@@ -129,6 +129,7 @@ struct jit_stats {
     struct jit_cut cuts[JIT_CUTS]; /* the most frequent first */
     uint64_t capacity_bytes;  /* jit.cache.capacity_bytes */
     uint64_t flushes, links;
+    uint64_t blocks_joined;   /* compiled with some that follow them */
     uint64_t tier1_ns;        /* jit.tier1.compile_time_total; 0: not timed */
     /* Searches for the code of a RIP by compiled code, if counted, and those
      * that failed. */
