@@ -224,15 +224,18 @@ demo: ## record and replay a Linux boot; works as the first command typed
 	@$(MAKE) --no-print-directory demo-run
 demo-run: $(BUILD)/relive $(GUESTS)
 	@scripts/demo.sh $(BUILD)
-# Results go to bench/history.json. QUICK=1: a few minutes, not an hour.
+# Results go to bench/history.json. QUICK=1: a few minutes, not an hour. CLOCK=cpu:
+# what processes used, on a machine that does other things as well.
+BENCH_FLAGS = $(if $(QUICK),--quick) $(if $(CLOCK),--clock $(CLOCK)) \
+              --build $(BUILD)
 bench: ## speed, memory and log sizes on every engine (QUICK=1: briefly)
 	@scripts/setup.sh build bench
 	@$(MAKE) --no-print-directory $(BUILD)/relive kernels
-	@bench/run.sh $(if $(QUICK),--quick) --build $(BUILD)
+	@bench/run.sh $(BENCH_FLAGS)
 bench-peers: ## the same, with QEMU and Bochs beside relive
 	@scripts/setup.sh build bench peers
 	@$(MAKE) --no-print-directory $(BUILD)/relive kernels
-	@bench/run.sh $(if $(QUICK),--quick) --peers --build $(BUILD)
+	@bench/run.sh --peers $(BENCH_FLAGS)
 dashboard: ## trends of bench/history.json: build/bench/dashboard.html
 	@mkdir -p $(BUILD)/bench
 	@lua5.4 bench/dashboard/build.lua bench/history.json \

@@ -77,17 +77,23 @@ static void push_access(lua_State *L, const struct scan_hit *h,
     lua_set_bool(L, "write", h->is_write);
 }
 
+static void set_arguments(lua_State *L, const uint64_t *argument,
+                          unsigned count)
+{
+    lua_createtable(L, (int)count, 0);
+    for (unsigned n = 0; n < count; n++) {
+        lua_pushinteger(L, (lua_Integer)argument[n]);
+        lua_seti(L, -2, n + 1);
+    }
+    lua_setfield(L, -2, "args");
+}
+
 static void push_syscall(lua_State *L, const struct scan_hit *h)
 {
     lua_set_u64(L, "number", h->address);
     lua_set_u64(L, "rsp", h->rsp);
     lua_set_u64(L, "back", h->back);
-    lua_createtable(L, SCAN_ARGUMENTS, 0);
-    for (unsigned n = 0; n < SCAN_ARGUMENTS; n++) {
-        lua_pushinteger(L, (lua_Integer)h->argument[n]);
-        lua_seti(L, -2, n + 1);
-    }
-    lua_setfield(L, -2, "args");
+    set_arguments(L, h->argument, SCAN_ARGUMENTS);
 }
 
 static void push_hit(lua_State *L, enum scan_kind kind,
@@ -396,12 +402,7 @@ static void push_call(lua_State *L, const struct call *c, size_t number)
         lua_set_u64(L, "returned", c->end);
         lua_set_u64(L, "result", c->result);
     }
-    lua_createtable(L, CALL_ARGUMENTS, 0);
-    for (unsigned n = 0; n < CALL_ARGUMENTS; n++) {
-        lua_pushinteger(L, (lua_Integer)c->argument[n]);
-        lua_seti(L, -2, n + 1);
-    }
-    lua_setfield(L, -2, "args");
+    set_arguments(L, c->argument, CALL_ARGUMENTS);
 }
 
 static int calls_step(lua_State *L)

@@ -35,6 +35,7 @@ static const struct figure machine_figures[] = {
 };
 static const struct figure jit_figures[] = {
     JIT_ROW(blocks_compiled), JIT_ROW(code_bytes),      JIT_ROW(capacity_bytes),
+    JIT_ROW(evictions_bytes), JIT_ROW(evictions_blocks),
     JIT_ROW(flushes),         JIT_ROW(links),           JIT_ROW(lookup_hit),
     JIT_ROW(lookup_miss),     JIT_ROW(exit_mmio_calls), JIT_ROW(handler_calls),
     JIT_ROW(handler_insns),
@@ -415,6 +416,7 @@ static const struct lua_api_entry jit_entries[] = {
      .function = jit_run,
      .signature = "jit.run{session=, from=, to=} -> table",
      .doc = "The compiler's part of stats.run: blocks_compiled, code_bytes, "
+            "evictions_bytes, evictions_blocks (flushes of all code, for room), "
             "lookup_hit, lookup_miss, tier1_compile_ms, tier2_compile_ms, "
             "passes_ms (of tier 2, by name), exits (why control left compiled "
             "code, by name), handler_calls, deopts, guard_fail_* (why traces "

@@ -219,7 +219,14 @@ static json_t *jit_totals(const struct jit_stats *a, const struct jit_stats *b)
     put_count(cache, "lookup_miss", b->lookup_miss - a->lookup_miss);
     put_count(cache, "capacity_bytes", b->capacity_bytes);
     put_count(cache, "used_bytes", b->code_bytes);
+    put_count(cache, "blocks", b->blocks);
     put_count(cache, "flushes", b->flushes - a->flushes);
+    put_count(cache, "evictions_bytes",
+              b->evictions_bytes - a->evictions_bytes);
+    put_count(cache, "evictions_blocks",
+              b->evictions_blocks - a->evictions_blocks);
+    put_ms(cache, "eviction_ms", b->eviction_ns - a->eviction_ns);
+    put_ms(cache, "eviction_ms_most", b->eviction_ns_most);
     put_count(cache, "links", b->links - a->links);
     put(totals, "cache", cache);
     put(totals, "exits", exits(a, b));

@@ -12,9 +12,10 @@
 enum {
     CHUNK_ROWS = 1 << 20,
     CHUNK_ACCESSES = 1 << 20,
-    CHUNK_TABLE_ROWS = 1 << 16,
-    BLOCK_INSNS_MAX = 256
+    CHUNK_TABLE_ROWS = 1 << 16
 };
+_Static_assert((int)BLOCK_INSNS_MAX <= (int)TRACE_BLOCK_INSNS,
+               "a trace holds every block whole");
 
 struct maker {
     struct machine *machine;     /* borrowed */
@@ -114,13 +115,12 @@ static uint32_t find_block(struct maker *k, struct block_code *b,
                            uint64_t linear)
 {
     uint8_t lengths[BLOCK_INSNS_MAX], code[BLOCK_INSNS_MAX * 15];
-    unsigned count = b->count < BLOCK_INSNS_MAX ? b->count : BLOCK_INSNS_MAX;
     unsigned bytes = 0;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < b->count; i++)
         bytes += lengths[i] = b->insns[i].len;
     fetch(k, linear, code, bytes);
     b->trace_id =
-        trace_blocks_find(&k->blocks, linear, b->mode, lengths, count, code);
+        trace_blocks_find(&k->blocks, linear, b->mode, lengths, b->count, code);
     return b->trace_id;
 }
 

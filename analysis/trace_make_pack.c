@@ -161,8 +161,10 @@ struct trace_packer *trace_packer_new(struct store *s,
     p->zip = trace_zip_new();
     p->has_thread = trace_blocks_init(&p->blocks) && p->coder && p->zip &&
                     pthread_create(&p->thread, NULL, work, p) == 0;
-    if (p->has_thread)
+    if (p->has_thread) {
+        (void)pthread_setname_np(p->thread, "traces");
         return p;
+    }
     error_set(err, ERR_NOMEM, "no memory or thread for a trace");
     trace_packer_free(p);
     return NULL;

@@ -69,6 +69,22 @@ image() {
         dd of="$work/image" bs=1 seek=$((0xfff8)) conv=notrunc status=none
 }
 
+# count_translations NAME: how often a stream leaves the TLB, in a run that is not
+# timed, for counting accesses slows it.
+count_translations() {
+    local engine=${engines%%,*} file=$work/counted-$1.json a_page
+    note "cpu, counted: $1"
+    image "$1" $units
+    stats_option=(--stats "$file" --stats-memory)
+    (run_config "run-$engine" >/dev/null 2>"$work/err" </dev/null)
+    a_page=$(awk -v access="$(access_bytes "counted-$1")" \
+        -f "$root/bench/jit_line.awk" "$file" |
+        sed -n 's/.*, \([0-9.]*\) a page of the stream.*/\1/p')
+    [ -z "$metrics" ] || [ -z "$a_page" ] ||
+        write_metric "$metrics" "cpu.$1.run-$engine.translations" "a page" \
+            lower "$a_page"
+}
+
 for_relive=(--bios "$work/image" --vgabios none --mem 64M)
 for_qemu=(-bios "$work/image" -m 64
     -device isa-debug-exit,iobase=0xf4,iosize=4)
@@ -83,5 +99,8 @@ for ((round = 1; round <= rounds; round++)); do
             measure "$config" "$round" "$name" "$count" || failed[$config]=1
         done
     done
+done
+for name in $works; do
+    [ -z "$(access_bytes "counted-$name")" ] || count_translations "$name"
 done
 report cpu

@@ -1,5 +1,7 @@
 # One line about the JIT and the MMU from relive's --stats file. What the file
-# does not have is shown as "-".
+# does not have is shown as "-". -v access=BYTES, of a stream's loads and stores,
+# relates translations to the pages that it went through: one a page is what the
+# TLB owes a stream that it cannot hold.
 
 { text = text $0 }
 
@@ -46,9 +48,13 @@ END {
     miss = number(totals, "cache", "lookup_miss")
     printf "%s; %s; lookups %s, missed %s; cache %s KB; ", tier(1), tier(2), \
         hit, miss, rounded(number(totals, "cache", "used_bytes") / 1024, "%.0f")
-    printf "deopts %s, guards failed %s; slow translations %s of %s; ", \
+    slow = number(mmu, "mmu", "translate_slow_calls")
+    accesses = number(mmu, "mmu", "guest_mem_ops")
+    printf "deopts %s, guards failed %s; slow translations %s of %s", \
         number(totals, "deopt", "count"), number(totals, "deopt", "guard_fail"), \
-        number(mmu, "mmu", "translate_slow_calls"), \
-        number(mmu, "mmu", "guest_mem_ops")
+        slow, accesses + 0 ? accesses : "-" # not counted
+    if (access && accesses > 0)
+        printf ", %.5f a page of the stream", slow / (accesses * access / 4096)
+    printf "; "
     printf "MMIO exits %s\n", number(totals, "totals", "exit_mmio_calls")
 }

@@ -229,6 +229,14 @@ measure() {
         mv "$work/stats.json" "$work/stats-$config-$name.json"
 }
 
+# access_bytes NAME: of the loads and stores of counted-mem_seq-BITS.json.
+access_bytes() {
+    case $1 in
+    counted-mem_seq-32*) echo 4 ;;
+    counted-mem_seq-64*) echo 8 ;;
+    esac
+}
+
 # report TITLE: prints the tables, after writing what the options ask for.
 report() {
     local file name
@@ -236,11 +244,13 @@ report() {
     awk -v clock="$clock" -v suite="$1" -v metrics="$metrics" \
         -f "$root/bench/stats.awk" -f "$root/bench/report.awk" "$samples"
     local status=$?
-    for file in "$work"/stats-*.json; do
+    for file in "$work"/stats-*.json "$work"/counted-*.json; do
         [ -e "$file" ] || continue
-        name=${file##*/stats-}
+        name=${file##*/}
+        name=${name#stats-}
         printf 'jit %-28s %s\n' "${name%.json}" \
-            "$(awk -f "$root/bench/jit_line.awk" "$file")"
+            "$(awk -v access="$(access_bytes "$name")" \
+                -f "$root/bench/jit_line.awk" "$file")"
     done
     return $status
 }

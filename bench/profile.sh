@@ -1,6 +1,7 @@
 #!/bin/bash
-# Where host time goes: perf(1) over a boot, over Linux workloads without their
-# boot, or over a kernel of bench/guests, by part of the program.
+# Where host time goes, all threads together: perf(1) over a boot, over Linux
+# workloads without their boot, or over a kernel of bench/guests, by part of the
+# program and beside what the founding document allows each.
 #
 #   bench/profile.sh [--build DIR] [--mode run|record] [--engine NAME]
 #       [--scale F] WORKLOAD...
@@ -71,7 +72,7 @@ profile() {
         '>') ended=$EPOCHREALTIME ;;
         esac
     done < <(run_config "$mode-$engine" 2>"$work/err" </dev/null)
-    perf script -i "$work/data" -F time,ip,sym,dso 2>/dev/null |
+    perf script -i "$work/data" -F comm,time,ip,sym,dso 2>/dev/null |
         awk -v begun="$begun" -v ended="$ended" -v functions="$work/functions" \
             -v title="$1, relive $mode, engine $engine" \
             -f "$root/bench/profile.awk"

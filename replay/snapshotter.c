@@ -565,8 +565,10 @@ struct snapshotter *snapshotter_new(struct store *store, struct machine *m,
     s->zstd = ZSTD_createCCtx();
     s->is_started = s->zstd &&
                     pthread_create(&s->thread, NULL, thread_main, s) == 0;
-    if (s->is_started)
+    if (s->is_started) {
+        (void)pthread_setname_np(s->thread, "snapshots");
         return s;
+    }
     (void)no_memory(s, err);
     snapshotter_free(s);
     return NULL;

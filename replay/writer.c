@@ -219,6 +219,7 @@ struct log_writer *log_writer_new(struct store *store, struct error *err)
         atomic_store(&w->file_bytes, store_file_bytes(store));
     }
     if (w && w->ring && pthread_create(&w->thread, NULL, writer_main, w) == 0) {
+        (void)pthread_setname_np(w->thread, "log");
         w->started = true;
         return w;
     }

@@ -186,6 +186,10 @@ static struct plan make_plan(struct oracle_random *r)
     for (unsigned n = 0; n < 2; n++)
         if (oracle_below(r, 6) == 0)
             p.blocks[n] = 1 + oracle_below(r, 4);
+    if (oracle_below(r, 6) == 0)
+        p.jit.blocks_max = 1 + oracle_below(r, 30);
+    if (oracle_below(r, 2) == 0)
+        p.jit.part_max = 1 + oracle_below(r, 12);
     plan_tier2(&p.jit, r);
     return p;
 }
@@ -420,11 +424,12 @@ static void print_pair(const struct pair *p, FILE *out)
     const struct jp_scene *s = &p->scene;
     fprintf(out,
             "seed %llu: %s mode, CPL %u, %u ticks, cache %llu KiB, "
-            "threshold %u, TLB %u, blocks %u/%u, host %x, slices %u\n",
+            "threshold %u, TLB %u, blocks %u/%u, parts %u, host %x, slices "
+            "%u\n",
             (unsigned long long)s->seed, names[s->mode], s->user ? 3 : 0,
             p->plan.budget, (unsigned long long)p->plan.jit.cache_bytes >> 10,
             p->plan.jit.tier1_threshold, p->plan.tlb, p->plan.blocks[0],
-            p->plan.blocks[1], p->plan.other_host, p->plan.slice_shape);
+            p->plan.blocks[1], p->plan.jit.part_max, p->plan.other_host, p->plan.slice_shape);
 }
 
 /* Tier 0's instructions of the last `ticks` of the slice, one at a time. */
@@ -511,6 +516,7 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     totals->links += stats.links;
     totals->compiled_insns += stats.entered_insns - stats.handler_insns;
     totals->flushes += stats.flushes;
+    totals->evictions += stats.evictions_blocks;
     totals->refusals += stats.exit[JIT_EXIT_UNITS];
     totals->traces += stats.tier2_blocks_compiled;
     totals->trace_ticks += stats.tier2_ticks;
@@ -564,7 +570,7 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape,
         (struct plan){.jit = {.cache_bytes = 1 << 20,
                               .tier1_threshold = shape == 1 ? 3 : 1},
                       .slice_shape = shape,
-                      .budget = 400};
+                      .budget = bytes < 100 ? 400 : bytes};
     if (least) {
         p->plan.jit.tier2 = JIT_TIER2_AT_ONCE;
         p->plan.jit.tier2_threshold = 2;

@@ -148,6 +148,7 @@ struct jp_side {
 
 struct jp_totals {
     uint64_t programs, slices, ticks, shutdowns;
+    uint64_t evictions; /* for there were too many blocks */
     uint64_t compiled, joined, links, flushes;
     uint64_t compiled_insns; /* retired in compiled code, handlers apart */
     uint64_t refusals; /* blocks left because of vector or x87 state */

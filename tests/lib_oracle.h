@@ -1,6 +1,6 @@
 /* The host-CPU oracle: runs one instruction at a time on the host CPU and in
- * tier 0, or compiled by tier 1, from the same state and compares what both
- * leave, faults included.
+ * tier 0, compiled by tier 1 or in a trace of tier 2, from the same state and
+ * compares what both leave, faults included.
  *
  * Both sides see the same few pages at the same linear addresses (below 4 GiB,
  * so that 32-bit code reaches them) and nothing else:
@@ -31,8 +31,9 @@ enum {
     ORACLE_CODE_PAGES = 2,
     ORACLE_DATA_BYTES = ORACLE_DATA_PAGES * ORACLE_PAGE,
     ORACLE_CODE_BYTES = ORACLE_CODE_PAGES * ORACLE_PAGE,
-    ORACLE_BATCH = 64,
-    ORACLE_PATCH = 512
+    ORACLE_BATCH = 512, /* large: a busy machine switches processes late */
+    ORACLE_PATCH = 512,
+    ORACLE_BYTES = 256
 };
 #define ORACLE_DATA (ORACLE_WINDOW + ORACLE_DATA_FIRST * ORACLE_PAGE)
 /* Of 64-bit mode, with null selectors. */
@@ -87,11 +88,17 @@ struct oracle_state {
 
 struct oracle_case {
     struct oracle_state in;
-    uint8_t bytes[32]; /* at in.rip; INT3 everywhere else in the code pages */
-    uint8_t length;    /* of the instruction */
+    uint8_t bytes[ORACLE_BYTES]; /* at in.rip; INT3 everywhere else in the code
+                                    pages */
+    uint8_t length;              /* of the instruction, or of all */
+    bool is_block;               /* many instructions */
+    uint32_t flags_defined;      /* is_block: at its end */
+    uint32_t flags_always;       /* is_block: at every fault */
     uint8_t mode;      /* enum oracle_mode */
     bool stepped;      /* stopped by TF; else by the INT3 behind it */
     bool loads_segments;
+    bool loads_flags; /* TF too: what follows is stepped */
+    bool is_near_branch;
     int32_t form;         /* index, -1: an encoding that should be #UD */
     uint16_t patch_bytes; /* data that differs from the batch's base image */
     uint64_t patch_at;
@@ -138,13 +145,26 @@ void oracle_native_fini(struct oracle_native *n);
  * shared->done; a new child is there then. */
 bool oracle_native_run(struct oracle_native *n);
 
-/* ---- tier 0 (lib_oracle_guest.c)
+/* ---- the tiers (lib_oracle_guest.c)
  * ---------------------------------------------------- */
+enum oracle_engine {
+    ORACLE_INTERP,
+    ORACLE_TIER1, /* what is not stepped runs as compiled code */
+    ORACLE_TIER2, /* the same in a trace, which earlier runs have made */
+    ORACLE_AUTO,  /* every run of a case is compared, in whatever tier it is */
+    ORACLE_ENGINES
+};
+extern const char *const oracle_engines[ORACLE_ENGINES]; /* their names */
 struct oracle_guest;
-/* is_compiled: what is not stepped runs as compiled code, where there is such. */
-struct oracle_guest *oracle_guest_new(bool is_compiled);
+struct oracle_guest *oracle_guest_new(enum oracle_engine engine);
 void oracle_guest_free(struct oracle_guest *g);
 uint64_t oracle_guest_blocks(const struct oracle_guest *g); /* compiled */
+/* How often traces were executed or left. */
+uint64_t oracle_guest_trace_runs(const struct oracle_guest *g);
+/* Run the case so often from its state that it is a trace where it can be one;
+ * what it leaves does not count. */
+void oracle_guest_train(struct oracle_guest *g, const struct oracle_shared *s,
+                        const struct oracle_case *k);
 void oracle_guest_run(struct oracle_guest *g, const struct oracle_shared *s,
                       const struct oracle_case *k, struct oracle_result *out);
 
@@ -159,7 +179,7 @@ struct oracle_form {
     uint8_t opcode[3], opcode_bytes; /* 0F, 38/3A and the opcode */
     bool has_modrm;
     uint8_t modrm;
-    uint64_t tried;
+    uint64_t tried; /* tier2: by a trace */
 };
 struct oracle_forms {
     struct oracle_form *list;
@@ -182,11 +202,14 @@ int32_t oracle_form_find(const struct oracle_forms *f, unsigned mode,
 struct oracle_wish {
     bool modes[ORACLE_MODES];
     int only; /* ZydisMnemonic, or -1 */
-    bool is_compiled; /* step only what cannot do otherwise */
+    enum oracle_engine engine;
+    bool blocks; /* of many instructions (lib_oracle_block.c) */
 };
 /* The next case. */
 void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
                      struct oracle_random *r, struct oracle_case *out);
+void oracle_generate_block(struct oracle_forms *f, const struct oracle_wish *w,
+                           struct oracle_random *r, struct oracle_case *out);
 void oracle_fill_base(struct oracle_random *r, uint8_t *base);
 void oracle_random_f80(struct oracle_random *r, uint8_t *out);
 void oracle_fill_16(struct oracle_random *r, uint8_t *out);
@@ -211,12 +234,13 @@ struct oracle_options {
     uint64_t cases; /* 0: until the seconds are over */
     uint64_t seed;
     struct oracle_wish wish;
-    bool verbose;
+    bool verbose, lists_untried;
     unsigned max_reports;
 };
 struct oracle_totals {
     uint64_t cases, mismatches, faults;
     uint64_t blocks; /* compiled by tier 1 */
+    uint64_t in_traces; /* cases that were run by a trace */
     uint32_t forms, forms_tried;
     double seconds;
     bool is_unavailable; /* nothing ran: the host forbids what it takes */

@@ -105,6 +105,14 @@ static const struct oracle_form *choose(struct oracle_forms *f,
     }
 }
 
+/* Linux lets a process wait after a locked access across cache lines (split lock
+ * and bus lock detection), for seconds when others do the same: so none. */
+static bool is_locked(const struct draft *d)
+{
+    return d->zi.mnemonic == ZYDIS_MNEMONIC_XCHG ||
+           (d->zi.attributes & ZYDIS_ATTRIB_HAS_LOCK);
+}
+
 /* False: not a case, try again. */
 static bool make_bytes(struct draft *d, const struct oracle_wish *w)
 {
@@ -125,6 +133,7 @@ static bool make_bytes(struct draft *d, const struct oracle_wish *w)
         memchr(k->bytes, 0xf3, d->zi.raw.modrm.offset - 2u))
         return false;
     if (!oracle_claims(&d->zi) ||
+        (is_locked(d) && d->zi.address_width == 16 && k->mode == ORACLE_32) ||
         (w->only >= 0 && (int)d->zi.mnemonic != w->only))
         return false;
     k->form = oracle_form_find(d->forms, k->mode, &d->zi, d->ops);
@@ -531,6 +540,8 @@ static void aim_memory(struct draft *d)
         return;
     unsigned bytes = o->size / 8;
     uint64_t at = pick_target(d, bytes);
+    if (is_locked(d) && ((at - 16) & 63) + bytes > 32) /* aim() may miss by a few */
+        at = (at & ~UINT64_C(63)) + 16;
     uint64_t shift = bit_offset_bytes(d);
     aim(d, o, at - shift);
     d->target = at;
@@ -568,10 +579,11 @@ void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
                      struct oracle_random *r, struct oracle_case *out)
 {
     struct draft d = {.out = out, .r = r, .forms = f};
+    out->is_block = false;
     while (!make_bytes(&d, w))
         continue;
     out->patch_bytes = 0;
-    out->loads_segments = false;
+    out->loads_segments = out->loads_flags = out->is_near_branch = false;
     random_registers(&d);
     oracle_random_fx(r, out->in.fx);
     out->in.rip = pick_code(&d) - oracle_code_base(out->mode);
@@ -579,7 +591,14 @@ void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
     if (d.is_valid) {
         bool ends = d.zi.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
                     d.zi.meta.category == ZYDIS_CATEGORY_RET;
-        out->stepped = ends || (oracle_below(r, 2) && !w->is_compiled);
+        out->stepped =
+            ends || (oracle_below(r, 2) && w->engine == ORACLE_INTERP);
+        out->loads_flags = d.zi.mnemonic == ZYDIS_MNEMONIC_POPF ||
+                           d.zi.mnemonic == ZYDIS_MNEMONIC_POPFD ||
+                           d.zi.mnemonic == ZYDIS_MNEMONIC_POPFQ;
+        out->is_near_branch =
+            d.zi.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT ||
+            d.zi.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR;
         aim_repeat(&d);
         aim_memory(&d);
         aim_special(&d);

@@ -1,13 +1,14 @@
-/* The side of tier 0 or tier 1 of the oracle: a CPU at CPL 3 behind page tables that map the
+/* The tiers' side of the oracle: a CPU at CPL 3 behind page tables that map the
  * same window, and an IDT whose handlers halt: what a handler's frame holds is
- * the outcome. */
+ * the outcome. In tier 2 a jump follows the instruction, to the INT3 that would
+ * else be there: the path of a trace cannot end with one. */
 #include "tests/lib_oracle.h"
 
 #include "base/bytes.h"
 #include "cpu/cpu.h"
 #include "cpu/model.h"
 #include "cpu/x87.h"
-#include "jit/jit.h"
+#include "jit/jit_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,19 +30,41 @@ enum {
     LDT_PAGE = 11,
     SYSTEM_PAGES = 12,
     WINDOW_PAGE = 16, /* the test window */
-    PHYSICAL_PAGES = WINDOW_PAGE + ORACLE_PAGES,
+    LANDING = 32,     /* page of the window with the INT3 behind traces */
+    FROM_64 = 64,     /* in it: JMP to its start through memory */
+    FROM_32 = 80,
+    POINTER = 128,
+    LANDING_PAGE = WINDOW_PAGE + ORACLE_PAGES,
+    PHYSICAL_PAGES,
+    JUMP_BYTES = 5,
+    STOPS = 3, /* until the trap is there */
+    RUNS_TO_TRACE = 4, /* tier 1, recording, and what comes between */
+    FLUSHED_EVERY = 512, /* cases: counting goes through all traces */
     TSS_AT = 1024,
     HANDLER_SPACING = 16,
+    TRAINING_TICKS = 1 << 14, /* a branch must come to the next block */
     RUN_TICKS = 1 << 20
 };
+
+#define LANDS_AT (ORACLE_WINDOW + LANDING * PAGE_BYTES)
 
 struct oracle_guest {
     struct phys *phys;
     uint32_t frame;
     struct cpu cpu;
     struct jit *jit; /* or NULL */
+    enum oracle_engine engine;
     uint32_t code_at, code_bytes;
+    uint8_t code[sizeof((struct oracle_case *)0)->bytes];
+    bool jumps; /* to the landing, behind the instruction */
+    unsigned cases;
 };
+
+const char *const oracle_engines[ORACLE_ENGINES] = {
+    [ORACLE_INTERP] = "interp",
+    [ORACLE_TIER1] = "tier1",
+    [ORACLE_TIER2] = "tier2",
+    [ORACLE_AUTO] = "auto"};
 
 static uint8_t *page(const struct oracle_guest *g, unsigned n)
 {
@@ -102,19 +125,33 @@ static void map_page(struct oracle_guest *g, unsigned table, unsigned index,
                (uint64_t)to * PAGE_BYTES | bits | 0x61); /* D, A, P */
 }
 
+/* are_open: all of the window may be read and written, so that a trace can be
+ * made of an access that will fault. */
+static void map_window(struct oracle_guest *g, bool are_open)
+{
+    const uint64_t nx = 1ULL << 63;
+    for (unsigned p = 0; p < ORACLE_PAGES; p++) {
+        unsigned rights = oracle_page_rights(p);
+        uint64_t entry = 0;
+        uint8_t bytes[8];
+        if (are_open && !(rights & ORACLE_X))
+            rights = ORACLE_R | ORACLE_W;
+        if (rights)
+            entry = (WINDOW_PAGE + p) * PAGE_BYTES | 0x65 |
+                    (rights & ORACLE_W ? 2 : 0) | (rights & ORACLE_X ? 0 : nx);
+        store_le64(bytes, entry);
+        phys_write(g->phys, LOW_PT * PAGE_BYTES + 8 * p, bytes, 8);
+    }
+}
+
 static void build_tables(struct oracle_guest *g)
 {
-    const uint64_t user = 6, nx = 1ULL << 63;
+    const uint64_t user = 6;
     map_page(g, PML4_PAGE, 0, LOW_PDPT, user);
     map_page(g, LOW_PDPT, 0, LOW_PD, user);
     map_page(g, LOW_PD, (unsigned)(ORACLE_WINDOW >> 21), LOW_PT, user);
-    for (unsigned p = 0; p < ORACLE_PAGES; p++) {
-        unsigned rights = oracle_page_rights(p);
-        if (rights)
-            map_page(g, LOW_PT, p, WINDOW_PAGE + p,
-                     4 | (rights & ORACLE_W ? 2 : 0) |
-                         (rights & ORACLE_X ? 0 : nx));
-    }
+    map_window(g, false);
+    map_page(g, LOW_PT, LANDING, LANDING_PAGE, 4);
     map_page(g, PML4_PAGE, 384, HIGH_PDPT, 2);
     map_page(g, HIGH_PDPT, 0, HIGH_PD, 2);
     map_page(g, HIGH_PD, 0, HIGH_PT, 2);
@@ -185,7 +222,34 @@ static void build_ldt(struct oracle_guest *g)
     }
 }
 
-struct oracle_guest *oracle_guest_new(bool is_compiled)
+static void build_landing(uint8_t *at)
+{
+    memset(at, 0xcc, PAGE_BYTES);
+    memcpy(at + FROM_64, "\xff\x25", 2); /* jmp [rip + ...] */
+    store_le32(at + FROM_64 + 2, POINTER - FROM_64 - 6);
+    memcpy(at + FROM_32, "\xff\x25", 2); /* jmp [POINTER] */
+    store_le32(at + FROM_32 + 2, (uint32_t)LANDS_AT + POINTER);
+    store_le64(at + POINTER, LANDS_AT);
+}
+
+static bool start_jit(struct oracle_guest *g)
+{
+    struct error err;
+    struct jit_options options = {.cache_bytes = 4 << 20,
+                                  .tier1_threshold = 1};
+    if (g->engine == ORACLE_INTERP)
+        return true;
+    if (g->engine >= ORACLE_TIER2) {
+        options.tier2 = JIT_TIER2_AT_ONCE;
+        options.tier2_threshold = options.trace_min = 1;
+    }
+    if (g->engine == ORACLE_AUTO)
+        options.tier1_threshold = 2;
+    g->jit = jit_new(&g->cpu, &options, &err);
+    return g->jit != NULL;
+}
+
+struct oracle_guest *oracle_guest_new(enum oracle_engine engine)
 {
     static const struct cpu_board board = {.io_read = no_io_read,
                                            .io_write = no_io_write,
@@ -213,17 +277,15 @@ struct oracle_guest *oracle_guest_new(bool is_compiled)
     build_gdt(g);
     build_ldt(g);
     memset(page(g, WINDOW_PAGE + ORACLE_CODE_FIRST), 0xcc, ORACLE_CODE_BYTES);
+    build_landing(page(g, LANDING_PAGE));
     if (!cpu_init(&g->cpu, g->phys, cpu_model_find(CPU_MODEL_DEFAULT), &board,
                   &err)) {
         phys_free(g->phys);
         free(g);
         return NULL;
     }
-    const struct jit_options options = {.cache_bytes = 4 << 20,
-                                        .tier1_threshold = 1};
-    if (is_compiled)
-        g->jit = jit_new(&g->cpu, &options, &err);
-    if (is_compiled && !g->jit) {
+    g->engine = engine;
+    if (!start_jit(g)) {
         oracle_guest_free(g);
         return NULL;
     }
@@ -236,6 +298,15 @@ uint64_t oracle_guest_blocks(const struct oracle_guest *g)
     if (g->jit)
         jit_stats(g->jit, &stats);
     return stats.blocks_compiled;
+}
+
+uint64_t oracle_guest_trace_runs(const struct oracle_guest *g)
+{
+    struct jit_stats s = {0};
+    if (g->jit)
+        jit_stats(g->jit, &s);
+    return s.tier2_ticks + s.deopts + s.guard_fail_branch +
+           s.guard_fail_target + s.guard_fail_head + s.guard_fail_span;
 }
 
 void oracle_guest_free(struct oracle_guest *g)
@@ -303,23 +374,64 @@ static void load_fx(struct cpu *c, const uint8_t *fx)
     memcpy(c->xmm, fx + 160, sizeof c->xmm);
 }
 
-static void load_memory(struct oracle_guest *g, const struct oracle_shared *s,
-                        const struct oracle_case *k)
+static void load_data(struct oracle_guest *g, const struct oracle_shared *s,
+                      const struct oracle_case *k)
 {
     uint8_t *data = page(g, WINDOW_PAGE + ORACLE_DATA_FIRST);
-    uint64_t code = (WINDOW_PAGE + ORACLE_CODE_FIRST) * PAGE_BYTES;
-    uint8_t filler[sizeof k->bytes];
     memcpy(data, s->base, ORACLE_DATA_BYTES);
     if (k->patch_bytes)
         memcpy(data + (k->patch_at - ORACLE_DATA), k->patch, k->patch_bytes);
+}
+
+/* An indirect jump, with which a path ends however long it is. */
+static unsigned block_landing(const struct oracle_case *k)
+{
+    return k->mode == ORACLE_64 ? FROM_64 : FROM_32;
+}
+
+/* The instruction, and the jump behind it where that is needed and fits. */
+static void load_code(struct oracle_guest *g, const struct oracle_case *k)
+{
+    uint64_t code = (WINDOW_PAGE + ORACLE_CODE_FIRST) * PAGE_BYTES;
+    uint64_t linear = k->in.rip + oracle_code_base(k->mode);
+    uint32_t at = (uint32_t)(linear - ORACLE_CODE);
+    uint8_t bytes[sizeof k->bytes];
+    memcpy(bytes, k->bytes, sizeof bytes);
+    g->jumps = g->engine >= ORACLE_TIER2 && !k->stepped &&
+               !k->loads_flags && k->mode != ORACLE_16 &&
+               (k->form >= 0 || k->is_block) &&
+               at + k->length + JUMP_BYTES <= ORACLE_CODE_BYTES;
+    if (g->jumps) {
+        bytes[k->length] = 0xe9;
+        store_le32(bytes + k->length + 1,
+                   (uint32_t)(LANDS_AT + (k->is_block ? block_landing(k) : 0) -
+                              linear - k->length - JUMP_BYTES));
+    }
+    if (at == g->code_at && !memcmp(bytes, g->code, sizeof bytes))
+        return; /* what was compiled of it stays */
+    if (++g->cases % FLUSHED_EVERY == 0)
+        blocks_flush(&g->cpu);
+    uint8_t filler[sizeof bytes];
     memset(filler, 0xcc, sizeof filler);
     phys_write(g->phys, code + g->code_at, filler, g->code_bytes);
-    g->code_at =
-        (uint32_t)(k->in.rip + oracle_code_base(k->mode) - ORACLE_CODE);
-    g->code_bytes = sizeof k->bytes;
-    if (g->code_bytes > ORACLE_CODE_BYTES - g->code_at)
-        g->code_bytes = ORACLE_CODE_BYTES - g->code_at;
-    phys_write(g->phys, code + g->code_at, k->bytes, g->code_bytes);
+    g->code_at = at;
+    g->code_bytes = sizeof bytes;
+    if (g->code_bytes > ORACLE_CODE_BYTES - at)
+        g->code_bytes = ORACLE_CODE_BYTES - at;
+    memcpy(g->code, bytes, sizeof bytes);
+    phys_write(g->phys, code + at, bytes, g->code_bytes);
+}
+
+static void load_state(struct oracle_guest *g, const struct oracle_case *k)
+{
+    struct cpu *c = &g->cpu;
+    load_system(c);
+    load_segments(c, k->mode);
+    load_fx(c, k->in.fx);
+    memcpy(c->r, k->in.r, sizeof k->in.r);
+    c->r[REG_RIP] = k->in.rip;
+    cpu_update_mode(c);
+    cpu_update_paging(c);
 }
 
 /* ---- storing
@@ -376,26 +488,68 @@ static void store_result(const struct oracle_guest *g,
         out->error = load_le32(top - 48);
 }
 
+/* Branches are stepped on the host; compiled ones by a limit of one tick. */
+static bool is_limited(const struct oracle_guest *g,
+                       const struct oracle_case *k)
+{
+    return k->is_near_branch && g->jit && k->form >= 0;
+}
+
+static void run(struct oracle_guest *g, const struct oracle_case *k,
+                uint32_t rflags, unsigned ticks)
+{
+    struct cpu *c = &g->cpu;
+    load_state(g, k);
+    if (g->jit) /* the path ends with the jump */
+        g->jit->options.trace_max = k->is_block ? 5000 : g->jumps ? 2 : 1;
+    if (k->stepped && !is_limited(g, k))
+        rflags |= FLAG_TF;
+    cpu_set_rflags(c, rflags);
+    cpu_update_single(c);
+    cpu_run(c, c->tick + ticks);
+    /* stopped for attention, the trap is still pending */
+    for (unsigned n = 0; n < STOPS && c->cpl == 3 && !is_limited(g, k); n++)
+        cpu_run(c, c->tick + 1);
+}
+
+void oracle_guest_train(struct oracle_guest *g, const struct oracle_shared *s,
+                        const struct oracle_case *k)
+{
+    const uint64_t page_fault =
+        SYSTEM + HANDLER_PAGE * PAGE_BYTES + 14 * HANDLER_SPACING;
+    bool is_open = false;
+    load_code(g, k);
+    if (!g->jumps && !is_limited(g, k))
+        return;
+    for (unsigned n = 0; n < RUNS_TO_TRACE; n++) {
+        load_data(g, s, k);
+        run(g, k, (uint32_t)k->in.rflags & ~FLAG_AC, TRAINING_TICKS);
+        if (is_open || g->cpu.r[REG_RIP] / HANDLER_SPACING !=
+                           page_fault / HANDLER_SPACING)
+            continue;
+        is_open = true;
+        map_window(g, true);
+    }
+    if (is_open)
+        map_window(g, false);
+}
+
 void oracle_guest_run(struct oracle_guest *g, const struct oracle_shared *s,
                       const struct oracle_case *k, struct oracle_result *out)
 {
     struct cpu *c = &g->cpu;
     uint8_t *data = page(g, WINDOW_PAGE + ORACLE_DATA_FIRST);
-    load_memory(g, s, k);
-    load_system(c);
-    load_segments(c, k->mode);
-    load_fx(c, k->in.fx);
-    memcpy(c->r, k->in.r, sizeof k->in.r);
-    c->r[REG_RIP] = k->in.rip;
-    cpu_update_mode(c);
-    cpu_update_paging(c);
-    cpu_set_rflags(c, (uint32_t)k->in.rflags | (k->stepped ? FLAG_TF : 0));
-    cpu_update_single(c);
-    cpu_run(c, c->tick + (k->stepped ? 1 : RUN_TICKS));
-    if (c->cpl == 3) /* stopped for attention, the trap is still pending */
-        cpu_run(c, c->tick + 1);
+    load_data(g, s, k);
+    load_code(g, k);
+    run(g, k, (uint32_t)k->in.rflags, k->stepped ? 1 : RUN_TICKS);
     store_result(g, out);
+    if (g->jumps && out->out.rip == LANDS_AT + 1)
+        out->out.rip = k->in.rip + k->length + 1;
+    if (k->stepped && is_limited(g, k)) {
+        out->out.rflags |= FLAG_TF;
+        out->trap = c->cpl == 3 ? 1 : out->trap;
+    }
     memcpy(out->memory, data, ORACLE_DATA_BYTES);
-    load_memory(g, s, k);
+    load_data(g, s, k);
     out->wrote = memcmp(out->memory, data, ORACLE_DATA_BYTES) != 0;
 }

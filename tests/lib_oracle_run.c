@@ -5,7 +5,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_DEATHS = 20 };
+enum {
+    MAX_DEATHS = 20,
+    AUTO_RUNS = 6 /* of a case: through all tiers */
+};
 
 struct session {
     const struct oracle_options *options;
@@ -37,13 +40,14 @@ static unsigned mnemonic_of(const struct session *s,
     return ZYDIS_MNEMONIC_MAX_VALUE + 1;
 }
 
+/* counts: the engine did it the way it is asked to. */
 static void judge(struct session *s, const struct oracle_case *k,
                   const struct oracle_result *host,
-                  const struct oracle_result *guest)
+                  const struct oracle_result *guest, bool counts)
 {
     const struct oracle_options *o = s->options;
     const struct oracle_shared *shared = s->native.shared;
-    if (k->form >= 0)
+    if (k->form >= 0 && counts)
         s->forms.list[k->form].tried++;
     s->totals->cases++;
     s->totals->faults += host->trap != 1 && host->trap != 3;
@@ -56,15 +60,32 @@ static void judge(struct session *s, const struct oracle_case *k,
     ++*bad;
 }
 
+static void run_case(struct session *s, uint32_t n)
+{
+    static struct oracle_result guest;
+    const struct oracle_shared *shared = s->native.shared;
+    const struct oracle_case *k = &shared->cases[n];
+    enum oracle_engine engine = s->options->wish.engine;
+    if (engine == ORACLE_TIER2)
+        oracle_guest_train(s->guest, shared, k);
+    uint64_t before = oracle_guest_trace_runs(s->guest);
+    for (unsigned runs = engine == ORACLE_AUTO ? AUTO_RUNS : 1; runs; runs--) {
+        oracle_guest_run(s->guest, shared, k, &guest);
+        bool in_trace = oracle_guest_trace_runs(s->guest) != before;
+        judge(s, k, &shared->results[n], &guest,
+              in_trace || engine != ORACLE_TIER2);
+        s->totals->in_traces += in_trace && runs == 1;
+    }
+}
+
 static void run_batch(struct session *s)
 {
     struct oracle_shared *shared = s->native.shared;
-    static struct oracle_result guest;
     oracle_fill_base(&s->random, shared->base);
     shared->count = ORACLE_BATCH;
     for (uint32_t n = 0; n < ORACLE_BATCH; n++)
-        oracle_generate(&s->forms, &s->options->wish, &s->random,
-                        &shared->cases[n]);
+        (s->options->wish.blocks ? oracle_generate_block : oracle_generate)(
+            &s->forms, &s->options->wish, &s->random, &shared->cases[n]);
     uint32_t good = ORACLE_BATCH;
     if (!oracle_native_run(&s->native)) {
         good = shared->done;
@@ -74,10 +95,8 @@ static void run_batch(struct session *s)
         oracle_print_case(&s->forms, &shared->cases[good], s->out);
         oracle_print_input(&shared->cases[good], s->out);
     }
-    for (uint32_t n = 0; n < good; n++) {
-        oracle_guest_run(s->guest, shared, &shared->cases[n], &guest);
-        judge(s, &shared->cases[n], &shared->results[n], &guest);
-    }
+    for (uint32_t n = 0; n < good; n++)
+        run_case(s, n);
 }
 
 static void report(struct session *s)
@@ -92,18 +111,38 @@ static void report(struct session *s)
         t->forms_tried += f->tried != 0;
     }
     fprintf(s->out,
-            "oracle: %llu cases in %.1f s (%.0f/s), %llu of them faults; "
-            "%u of %u forms tried; %llu blocks compiled; %llu mismatches\n",
-            (unsigned long long)t->cases, t->seconds,
+            "oracle, %s: %llu cases in %.1f s (%.0f/s), %llu of them faults; "
+            "%u of %u forms tried; %llu blocks compiled, %llu cases in traces; "
+            "%llu mismatches\n",
+            oracle_engines[w->engine], (unsigned long long)t->cases, t->seconds,
             (double)t->cases / t->seconds, (unsigned long long)t->faults,
             t->forms_tried, t->forms, (unsigned long long)t->blocks,
-            (unsigned long long)t->mismatches);
+            (unsigned long long)t->in_traces, (unsigned long long)t->mismatches);
     for (unsigned n = 0; n <= ZYDIS_MNEMONIC_MAX_VALUE + 1; n++)
         if (s->bad[n])
             fprintf(s->out, "    %6u  %s\n", s->bad[n],
                     n <= ZYDIS_MNEMONIC_MAX_VALUE
                         ? ZydisMnemonicGetString((ZydisMnemonic)n)
                         : "(undefined encoding)");
+}
+
+/* Mnemonics with the share of their forms that were never tried. */
+static void report_untried(const struct session *s)
+{
+    const struct oracle_wish *w = &s->options->wish;
+    for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
+        unsigned forms = 0, untried = 0;
+        for (uint32_t n = 0; n < s->forms.count; n++) {
+            const struct oracle_form *f = &s->forms.list[n];
+            if (f->mnemonic != m || !w->modes[f->mode])
+                continue;
+            forms++;
+            untried += f->tried == 0;
+        }
+        if (untried)
+            fprintf(s->out, "    %-12s %u of %u forms not tried\n",
+                    ZydisMnemonicGetString((ZydisMnemonic)m), untried, forms);
+    }
 }
 
 static bool any_form(const struct session *s)
@@ -150,7 +189,7 @@ static bool open_session(struct session *s)
         oracle_native_fini(&s->native);
         return false;
     }
-    s->guest = oracle_guest_new(s->options->wish.is_compiled);
+    s->guest = oracle_guest_new(s->options->wish.engine);
     return s->guest != NULL;
 }
 
@@ -177,6 +216,8 @@ bool oracle_run(const struct oracle_options *o, FILE *out,
     totals->seconds = now() - start;
     totals->blocks = oracle_guest_blocks(s->guest);
     report(s);
+    if (o->lists_untried)
+        report_untried(s);
     oracle_guest_free(s->guest);
     oracle_native_fini(&s->native);
     oracle_forms_fini(&s->forms);

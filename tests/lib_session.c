@@ -13,7 +13,7 @@
 enum { DISK_BYTES = 1 << 20 };
 
 char session_path[80];
-static char dir[64];
+char session_dir[64];
 
 /* A BIOS whose loop fills pieces of memory from 64 KiB to 576 KiB and halts
  * after 64 of them. Each timer interrupt (every 6.9 ms) counts, sends the count
@@ -143,10 +143,10 @@ static void close_nothing(void *context)
 int session_dir_make(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/relive-session-XXXXXX");
-    if (!mkdtemp(dir))
+    strcpy(session_dir, "/tmp/relive-session-XXXXXX");
+    if (!mkdtemp(session_dir))
         return -1;
-    (void)snprintf(session_path, sizeof session_path, "%s/s", dir);
+    (void)snprintf(session_path, sizeof session_path, "%s/s", session_dir);
     return 0;
 }
 
@@ -154,7 +154,7 @@ int session_dir_remove(void **state)
 {
     char command[128];
     (void)state;
-    (void)snprintf(command, sizeof command, "rm -r '%s'", dir);
+    (void)snprintf(command, sizeof command, "rm -r '%s'", session_dir);
     return system(command);
 }
 

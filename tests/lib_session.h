@@ -10,8 +10,8 @@
 
 #define SECOND UINT64_C(1000000000)
 
-/* Where the session of the running test is. */
-extern char session_path[80];
+/* A directory of the running test's own, and where its session is in it. */
+extern char session_dir[64], session_path[80];
 
 /* Set-up and tear-down: a directory of the test's own. */
 int session_dir_make(void **state);

@@ -1,10 +1,12 @@
 /* The host-CPU oracle as a program: tests/oracle --seconds N [--seed S]
- * [--engine interp|tier1] [--only MNEMONIC] [--mode 64|32|16] [--verbose]. Exit status 1 on a mismatch.
- */
+ * [--engine interp|tier1|tier2|auto] [--only MNEMONIC] [--mode 64|32|16]
+ * [--blocks] [--untried] [--verbose]. Exit status 1 on a mismatch. tier2 tries a form when a
+ * trace ran it; --untried lists the others by mnemonic. */
 #include "tests/lib_oracle.h"
 
 #include <getopt.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 static int find_mnemonic(const char *name)
@@ -15,11 +17,22 @@ static int find_mnemonic(const char *name)
     return -1;
 }
 
+static bool find_engine(const char *name, enum oracle_engine *engine)
+{
+    for (unsigned n = 0; n < ORACLE_ENGINES; n++)
+        if (strcmp(oracle_engines[n], name) == 0) {
+            *engine = (enum oracle_engine)n;
+            return true;
+        }
+    return false;
+}
+
 static int usage(void)
 {
     fprintf(stderr, "usage: oracle [--seconds N] [--cases N] [--seed S] "
-                    "[--engine interp|tier1] [--only MNEMONIC] "
-                    "[--mode 64|32|16] [--reports N] [--verbose]\n");
+                    "[--engine interp|tier1|tier2|auto] [--only MNEMONIC] "
+                    "[--mode 64|32|16] [--blocks] [--reports N] [--untried] "
+                    "[--verbose]\n");
     return 2;
 }
 
@@ -33,6 +46,8 @@ static bool parse(int argc, char **argv, struct oracle_options *o)
         {"mode", required_argument, NULL, 'm'},
         {"engine", required_argument, NULL, 'e'},
         {"reports", required_argument, NULL, 'n'},
+        {"blocks", no_argument, NULL, 'b'},
+        {"untried", no_argument, NULL, 'u'},
         {"verbose", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0}};
     int c;
@@ -58,10 +73,17 @@ static bool parse(int argc, char **argv, struct oracle_options *o)
             o->wish.modes[ORACLE_16] = atoi(optarg) == 16;
             break;
         case 'e':
-            o->wish.is_compiled = strcasecmp(optarg, "tier1") == 0;
+            if (!find_engine(optarg, &o->wish.engine))
+                return false;
             break;
         case 'n':
             o->max_reports = (unsigned)atoi(optarg);
+            break;
+        case 'b':
+            o->wish.blocks = true;
+            break;
+        case 'u':
+            o->lists_untried = true;
             break;
         case 'v':
             o->verbose = true;
@@ -77,7 +99,7 @@ int main(int argc, char **argv)
 {
     struct oracle_options o = {.seconds = 10,
                                .seed = 1,
-                               .wish = {{true, true, true}, -1, false},
+                               .wish = {{true, true, true}, -1, ORACLE_INTERP, false},
                                .max_reports = 40};
     struct oracle_totals totals;
     if (!parse(argc, argv, &o))

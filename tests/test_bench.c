@@ -201,6 +201,14 @@ static void jit_line_reads_the_statistics(void **state)
                          "tier 2: - blocks, - ms, - %; lookups 5, missed 2; "
                          "cache 4 KB; deopts -, guards failed -; "
                          "slow translations 3 of 40; MMIO exits -");
+    /* 40 accesses of 4 bytes are 0.039 pages. */
+    lab_run(lab, "awk -v access=4 -f '%s/bench/jit_line.awk' stats", root);
+    lab_assert_text(lab, "of 40, 76.80000 a page of the stream; MMIO");
+    lab_run(lab,
+            "sed -i s/:40/:0/ stats; awk -v access=4 -f "
+            "'%s/bench/jit_line.awk' stats",
+            root);
+    lab_assert_text(lab, "slow translations 3 of -; MMIO");
 }
 
 static void goals_are_judged_by_the_worst(void **state)
@@ -210,14 +218,52 @@ static void goals_are_judged_by_the_worst(void **state)
               "linux.a.record-auto.x_faster_than_qemu\tx\thigher\t1\t1.1\t0\n"
               "linux.b.record-auto.x_faster_than_qemu\tx\thigher\t1\t9\t0\n"
               "cpu.alu-64.run-auto.mips\tMIPS\thigher\t1\t4000\t0\n"
+              "cpu.mem_seq-64.run-auto.translations\ta page\tlower\t1\t1.2\t0\n"
               "logs.idle.record.size\tbytes\tlower\t1\t501\t0\n");
     lab_run(lab,
             "awk -f '%s/bench/stats.awk' -f '%s/bench/goals.awk' m | tr -s ' '",
             root, root);
     lab_assert_text(lab, ">= 1.2 1.10 not met: linux.a.record-auto.");
     lab_assert_text(lab, ">= 2500 4000 \n");
+    lab_assert_text(lab, "<= 1.1 1.20 not met: cpu.mem_seq-64.");
     lab_assert_text(lab, "<= 500 501 not met: logs.idle.");
     lab_assert_no_text(lab, "resident"); /* was not measured */
+}
+
+/* Samples are told apart by thread, then by what they hit; those before the
+ * work are left out. */
+static void profiles_have_the_budgets_parts(void **state)
+{
+    struct lab *lab = *state;
+    lab_write("functions", "%s", "mmu_walk src/mem/mmu_walk.o\n"
+                                 "pit_read src/dev/pit.o\n");
+    lab_write("script", "%s",
+              "relive 0.9: 5 [unknown] (/tmp/perf-1.map)\n"
+              "relive 1.0: 5 [unknown] (/tmp/perf-1.map)\n"
+              "relive 1.1: 5 kernel_code+0x4 (/tmp/perf-1.map)\n"
+              "relive 1.2: 7 mmu_walk+0x1f (/usr/bin/relive)\n"
+              "relive 1.3: 7 mmu_walk.part.0+0x1f (/usr/bin/relive)\n"
+              "relive 1.4: 7 exc_page_fault+0x1 ([kernel.kallsyms])\n"
+              "relive 1.5: 7 pit_read+0x2 (/usr/bin/relive)\n"
+              "jit 1.6: 7 __memmove+0x2 (/usr/lib/libc.so.6)\n"
+              "snapshots 1.7: 7 [unknown] (/usr/lib/libzstd.so.1.5.4)\n"
+              "log 1.8: 7 vfs_write+0x9 ([kernel.kallsyms])\n"
+              "relive 1.9: 7 nobody+0x9 (/usr/bin/relive)\n");
+    lab_run(lab,
+            "awk -v begun=1 -v ended=2 -v title=t -v functions=functions -f "
+            "'%s/bench/profile.awk' script | tr -s ' '",
+            root);
+    lab_assert_status(lab, 0);
+    lab_assert_text(lab, "t: 10 samples\n");
+    lab_assert_text(lab, "JIT code 20.0 % 40 %");
+    lab_assert_text(lab, "memory 30.0 % 25 %");
+    lab_assert_text(lab, "devices 10.0 % 15 %");
+    lab_assert_text(lab, "interpreter 0.0 % 10 %");
+    lab_assert_text(lab, "compile 10.0 % 5 %");
+    lab_assert_text(lab, "sync 20.0 % 5 %");
+    lab_assert_text(lab, "other 10.0 %");
+    lab_assert_text(lab, "70.0 % vCPU");
+    lab_assert_text(lab, "10.0 % snapshots");
 }
 
 int main(void)
@@ -232,6 +278,7 @@ int main(void)
         cmocka_unit_test(missing_result_is_an_error),
         cmocka_unit_test(jit_line_reads_the_statistics),
         cmocka_unit_test(goals_are_judged_by_the_worst),
+        cmocka_unit_test(profiles_have_the_budgets_parts),
     };
     if (!getcwd(root, sizeof root))
         return 1;

@@ -26,7 +26,7 @@ enum {
     ARGS_MAX = 40,
     TEXT_MAX = 1 << 16,
     BIOS_BYTES = 65536,
-    CHILD_SECONDS = 60,
+    CHILD_SECONDS = 600,
     PATIENCE_MS = 30000 /* with a child that starts */
 };
 
@@ -332,6 +332,8 @@ static void usage_errors_are_one_sentence(void **state)
         {"run --display gtk", "--display"},
         {"run --engine kvm", "--engine: expected auto, interp, tier1 or tier2"},
         {"run --jit-trace 5001", "--jit-trace: expected a whole number from 1"},
+        {"run --jit-block 1001", "--jit-block: expected a whole number from 1"},
+        {"run --jit-blocks 99", "--jit-blocks: expected a whole number from 100"},
         {"run --jit-threshold 0", "--jit-threshold: expected a whole number"},
         {"run --jit-cache 1K", "--jit-cache: expected a size from 1M to 512M"},
         {"run --pace slow", "--pace: expected real or max"},
@@ -452,6 +454,7 @@ static void sessions_replay_and_tell_what_is_in_them(void **state)
     expect(f, "replay good --until 10ms", 0, "stopped at tick 100000:");
     expect(f, "replay good --stress-tlb 1 --stress-block 1", 0, "all equal");
     expect(f, "replay good --stress-save 7777", 0, "all equal");
+    expect(f, "replay good --stress-slice 5", 0, "all equal");
     expect(f, "replay good --stats s.json --engine interp", 0, "all equal");
     read_text(f, "s.json", f->out);
     assert_non_null(strstr(f->out, "\"engine\": \"interp\""));
@@ -487,7 +490,8 @@ static void sessions_remember_how_they_were_run(void **state)
     struct fixture *f = *state;
     static const char *const keys[] = {
         "\"engine\": \"tier1\"",   "\"jit_cache\": 2097152",
-        "\"jit_inline\": 50",        "\"jit_threshold\": 3",
+        "\"jit_inline\": 50",        "\"jit_block\": 1000",
+        "\"jit_blocks\": 100000",        "\"jit_threshold\": 3",
         "\"jit_tier2_threshold\": 1000", "\"jit_trace\": 5000",
         "\"jit_unroll\": 7",         "\"jit_wait\": true"};
     write_file(f, "run.json", "{\"jit_unroll\": 7, \"jit_cache\": 1048576}",
@@ -504,7 +508,8 @@ static void sessions_remember_how_they_were_run(void **state)
                      "--jit-unroll 2 --jit-no-wait", "interp");
     expect_engine(f, "replay how --stats engine.json --engine auto "
                      "--jit-threshold 1 --jit-tier2-threshold 2 --jit-trace 9 "
-                     "--jit-cache 1M --jit-inline 1", "auto");
+                     "--jit-cache 1M --jit-inline 1 --jit-block 2 "
+                     "--jit-blocks 100", "auto");
     expect(f, "check how", 0, "how: good");
 }
 

@@ -17,11 +17,12 @@ static void linux_amd64_boots_records_and_replays(void **state)
 static void tiers_agree_over_a_boot(void **state)
 {
     static const char *const engines[] = {
-        "tier1", "tier2 --jit-tier2-threshold 20",
+        "tier1", "tier2 --jit-tier2-threshold 20 --stress-slice 1",
         "tier2 --jit-tier2-threshold 1 --jit-threshold 1 --jit-cache 1M "
-        "--jit-wait"};
+        "--jit-wait",
+        "tier2 --jit-tier2-threshold 20 --jit-blocks 300 --jit-block 9"};
     char first[64], again[64];
-    for (unsigned n = 0; n < 3; n++) {
+    for (size_t n = 0; n < sizeof engines / sizeof engines[0]; n++) {
         lab_run(*state,
                 "$R run --kernel $G/vmlinuz-amd64 --initrd $G/initrd-amd64 "
                 "--append 'console=ttyS0 quiet' --mem 256M --until 4s "

@@ -160,6 +160,25 @@ static void stopping_anywhere_gives_one_state_per_tick(void **state)
     }
 }
 
+static double host_seconds(struct lab *lab)
+{
+    const char *at = strstr(lab->text, " guest s, ");
+    lab_assert_status(lab, 0);
+    assert_non_null(at);
+    return strtod(at + strlen(" guest s, "), NULL);
+}
+
+/* Four seconds of a guest that waits for input, recorded at its own pace. */
+static void idle_time_is_not_waited_for_again(void **state)
+{
+    struct lab *lab = *state;
+    lab_run(lab, "rm -rf s; $R record -o s --disk $G/disk_text.bin --mem 32M "
+                 "--pace real --until 4s");
+    assert_true(host_seconds(lab) > 3.5);
+    lab_run(lab, "$R replay s");
+    assert_true(host_seconds(lab) < 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +186,7 @@ int main(void)
         cmocka_unit_test(same_script_and_clock_give_the_same_session),
         cmocka_unit_test(saving_and_loading_changes_nothing),
         cmocka_unit_test(stopping_anywhere_gives_one_state_per_tick),
+        cmocka_unit_test(idle_time_is_not_waited_for_again),
     };
     return cmocka_run_group_tests(tests, lab_open, lab_close);
 }

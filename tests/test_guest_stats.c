@@ -1,5 +1,6 @@
 /* --stats, --hud and --slow-frame on real runs, from outside: the JSON has the
  * shape of analysis/telemetry.schema.json, the panel is over the picture. */
+#include "base/bytes.h"
 #include "lib_program.h"
 
 #include <jansson.h>
@@ -147,6 +148,98 @@ static void stats_have_the_shape_of_the_schema(void **state)
     check_file("interp.json");
 }
 
+/* ---- figures that are known beforehand ---------------------------------------
+ */
+
+enum {
+    PASSES_AT = 0xffe0, /* words of tests/guests/counts.S */
+    PAIRS_AT = 0xffe4,
+    IMAGE_BYTES = 0x10000,
+    STREAM_BYTES = 32 << 20 /* of one pass */
+};
+
+struct counted {
+    double slow, ops;      /* mmu.translate_slow_calls, guest_mem_ops */
+    json_int_t exits, answered; /* of devices' memory */
+};
+
+static struct counted count(struct lab *lab, unsigned passes, unsigned pairs,
+                            const char *options)
+{
+    struct counted c;
+    char path[sizeof lab->guests + 32];
+    static uint8_t image[IMAGE_BYTES];
+    (void)snprintf(path, sizeof path, "%s/counts.bin", lab->guests);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(fread(image, 1, sizeof image, f), sizeof image);
+    (void)fclose(f);
+    store_le32(image + PASSES_AT, passes);
+    store_le32(image + PAIRS_AT, pairs);
+    lab_write_bytes("counts", image, sizeof image);
+    lab_run(lab, "$R run --bios counts --vgabios none --mem 64M --stats c.json "
+                 "--stats-memory %s",
+            options);
+    lab_assert_status(lab, 33);
+    json_t *o = json_load_file("c.json", 0, NULL);
+    const json_t *mmu = json_object_get(o, "mmu");
+    const json_t *io = json_object_get(o, "io");
+    const json_t *jit =
+        json_object_get(json_object_get(o, "jit"), "totals");
+    c.slow = json_number_value(json_object_get(mmu, "translate_slow_calls"));
+    c.ops = json_number_value(json_object_get(mmu, "guest_mem_ops"));
+    c.exits = json_integer_value(json_object_get(jit, "exit_mmio_calls"));
+    c.answered = json_integer_value(json_object_get(io, "mmio_reads")) +
+                 json_integer_value(json_object_get(io, "mmio_writes"));
+    json_decref(o);
+    return c;
+}
+
+static const char *const compiling[] = {"--engine tier1", "--engine tier2",
+                                        "--engine auto",
+                                        "--engine auto --jit-wait"};
+enum { COMPILING = sizeof compiling / sizeof *compiling };
+
+/* A stream that the TLB cannot hold calls for a translation once a page: of its
+ * accesses of 4 bytes, every 1024th. */
+static void a_stream_is_translated_once_a_page(void **state)
+{
+    struct lab *lab = *state;
+    for (unsigned i = 0; i < COMPILING; i++) {
+        struct counted one = count(lab, 1, 1, compiling[i]);
+        struct counted three = count(lab, 3, 1, compiling[i]);
+        double ops = three.ops - one.ops, slow = three.slow - one.slow;
+        assert_true(ops > 1.98 * STREAM_BYTES / 4);
+        assert_true(ops < 2.02 * STREAM_BYTES / 4);
+        double times = slow / ops / (4.0 / 4096);
+        if (times < 0.9 || times > 1.5)
+            fail_msg("%s: %.2f slow translations a page", compiling[i], times);
+        /* And no device was asked for anything. */
+        assert_int_equal(three.exits, one.exits);
+        assert_int_equal(three.answered, one.answered);
+    }
+}
+
+/* Compiled code calls out for every access that a device answers, and for no
+ * other. Tier 0 does the first executions, and what the end of a slice of guest
+ * time, one a millisecond, cuts off a block. */
+static void mmio_exits_are_what_devices_answer(void **state)
+{
+    struct lab *lab = *state;
+    for (unsigned i = 0; i < COMPILING; i++) {
+        struct counted few = count(lab, 0, 5000, compiling[i]);
+        struct counted many = count(lab, 0, 65000, compiling[i]);
+        assert_int_equal(many.answered - few.answered, 2 * 60000);
+        if (many.exits < many.answered - 50 || many.exits > many.answered)
+            fail_msg("%s: %lld exits for %lld accesses", compiling[i],
+                     (long long)many.exits, (long long)many.answered);
+        assert_in_range(few.exits, few.answered - 50, few.answered);
+    }
+    struct counted none = count(lab, 1, 1000, "--engine interp");
+    assert_int_equal(none.exits, 0);
+    assert_true(none.answered >= 2000);
+}
+
 /* ---- the panel ---------------------------------------------------------------
  */
 
@@ -219,6 +312,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stats_have_the_shape_of_the_schema),
+        cmocka_unit_test(a_stream_is_translated_once_a_page),
+        cmocka_unit_test(mmio_exits_are_what_devices_answer),
         cmocka_unit_test(the_panel_is_over_pictures_only),
         cmocka_unit_test(slow_frames_are_told),
     };

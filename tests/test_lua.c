@@ -1,8 +1,7 @@
 /* Scripts over a session: what they read is what the machine has, the sandbox
  * holds, and the reference says what is registered. */
-#include "analysis/lua_vm.h"
+#include "lib_lualab.h"
 #include "lib_travelguest.h"
-#include "lib_travelsession.h"
 
 #include "replay/gdb_target.h"
 
@@ -19,67 +18,7 @@
 
 enum { TEXT_MAX = 1 << 18 };
 
-struct lab {
-    struct lua_session session;
-    struct lua_host host;
-    struct lua_vm *vm;
-    struct travelsession *travelsession; /* borrowed */
-    unsigned looks_left;                 /* of stop(); 0: never stops */
-};
-
-static const char *stop(void *context)
-{
-    struct lab *lab = context;
-    if (lab->looks_left == 0)
-        return NULL;
-    if (lab->looks_left > 1)
-        lab->looks_left--;
-    return lab->looks_left == 1 ? "told to stop" : NULL;
-}
-
-static void open_lab(struct lab *lab, struct travelsession *s, bool files,
-                     uint64_t memory)
-{
-    struct error err;
-    memset(lab, 0, sizeof *lab);
-    travelsession_open(s, false, true);
-    lab->travelsession = s;
-    lab->session.travel = s->travel;
-    lab->session.machine = s->machine;
-    lab->session.session = replayer_session(s->replayer);
-    lab->session.path = s->path;
-    lab->host.context = lab;
-    lab->host.stop = stop;
-    lab->host.allows_files = files;
-    lab->vm = lua_vm_new(&lab->session, &lab->host, memory, &err);
-    assert_non_null(lab->vm);
-}
-
-static void close_lab(struct lab *lab)
-{
-    lua_vm_free(lab->vm);
-    lua_session_release(&lab->session);
-    travelsession_close(lab->travelsession);
-}
-
-static void expect_ok(struct lab *lab, const char *code)
-{
-    struct error err;
-    if (lua_vm_run_text(lab->vm, code, "=test", &err) != LUA_VM_OK)
-        fail_msg("%s: %s", code, err.text);
-}
-
-static void expect_error(struct lab *lab, const char *code, const char *text)
-{
-    struct error err;
-    assert_int_equal(lua_vm_run_text(lab->vm, code, "=test", &err),
-                     LUA_VM_FAILED);
-    if (!strstr(err.text, text))
-        fail_msg("%s: expected '%s', found '%s'", code, text, err.text);
-    assert_null(strchr(err.text, '\n'));
-}
-
-static lua_Integer global_integer(struct lab *lab, const char *name)
+static lua_Integer global_integer(struct lualab *lab, const char *name)
 {
     lua_State *L = lua_vm_state(lab->vm);
     lua_getglobal(L, name);
@@ -96,12 +35,12 @@ static lua_Integer global_integer(struct lab *lab, const char *name)
 static void views_have_the_registers_of_single_steps(void **state)
 {
     struct travelsession *s = *state;
-    struct lab lab;
+    struct lualab lab;
     char code[400];
     travelsession_open(s, false, true);
     travelsession_walk(s, NULL, NULL);
     travelsession_close(s);
-    open_lab(&lab, s, false, 0);
+    lualab_open(&lab, s, false, 0);
     for (unsigned i = 0; i < s->count; i += 37) {
         const struct travelplace *p = &s->places[i];
         (void)snprintf(code, sizeof code,
@@ -114,21 +53,21 @@ static void views_have_the_registers_of_single_steps(void **state)
                        (long long)p->regs[4], (long long)p->regs[7],
                        (long long)p->regs[16],
                        (unsigned long long)p->place.tick);
-        expect_ok(&lab, code);
+        lualab_ok(&lab, code);
     }
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 /* session:step() from the start meets each place that the walk met. */
 static void steps_meet_every_place(void **state)
 {
     struct travelsession *s = *state;
-    struct lab lab;
+    struct lualab lab;
     travelsession_open(s, false, true);
     travelsession_walk(s, NULL, NULL);
     travelsession_close(s);
-    open_lab(&lab, s, false, 0);
-    expect_ok(&lab, "n = 0 v = session:at(0) "
+    lualab_open(&lab, s, false, 0);
+    lualab_ok(&lab, "n = 0 v = session:at(0) "
                     "while v do n = n + 1 last = v v = v:step() end "
                     "back = last:step_back().tick last = last.tick");
     assert_int_equal(global_integer(&lab, "n"), s->count);
@@ -136,14 +75,14 @@ static void steps_meet_every_place(void **state)
                      s->places[s->count - 1].place.tick);
     assert_int_equal(global_integer(&lab, "back"),
                      s->places[s->count - 2].place.tick);
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 static void memory_reads_what_the_guest_wrote(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
-    expect_ok(&lab, "v = session:at('end') m = v.mem "
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
+    lualab_ok(&lab, "v = session:at('end') m = v.mem "
                     "assert(m:u16(0x502) == 19) assert(m:u8(0x500) == 20) "
                     "assert(v.phys:u16(0x502) == 19) "
                     "assert(v:space(v.cr[3]):u16(0x502) == 19) "
@@ -164,7 +103,7 @@ static void memory_reads_what_the_guest_wrote(void **state)
                     "local none, part = v.phys:read(0x1ffffe, 8) "
                     "assert(none == nil and #part == 2) "
                     "assert(v:translate(0x502) == 0x502)");
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 /* COUNT goes from 0 to 1 in some round: the bisected tick is the one at which
@@ -181,27 +120,27 @@ static void note_count(struct travelsession *s, void *context)
 static void first_seen_is_the_tick_of_the_store(void **state)
 {
     struct travelsession *s = *state;
-    struct lab lab;
+    struct lualab lab;
     uint64_t seen = UINT64_MAX;
     travelsession_open(s, false, true);
     travelsession_walk(s, note_count, &seen);
     travelsession_close(s);
     assert_true(seen != UINT64_MAX);
-    open_lab(&lab, s, false, 0);
-    expect_ok(&lab, "tick, paddr = session:first_seen(7, {bytes=2, low=0x502, "
+    lualab_open(&lab, s, false, 0);
+    lualab_ok(&lab, "tick, paddr = session:first_seen(7, {bytes=2, low=0x502, "
                     "high=0x504}) "
                     "none = session:first_seen('no such text') == nil and 1");
     assert_int_equal(global_integer(&lab, "tick"), seen);
     assert_int_equal(global_integer(&lab, "paddr"), TRAVELGUEST_COUNT);
     assert_int_equal(global_integer(&lab, "none"), 1);
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 static void instructions_and_stack(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
-    expect_ok(
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
+    lualab_ok(
         &lab,
         "v = session:at(1) d = v:disas(0xf0000, 3) "
         "assert(#d == 3 and d[1].text == 'cli' and d[2].address == 0xf0001) "
@@ -210,14 +149,14 @@ static void instructions_and_stack(void **state)
         "repeat v = v:step() until v.regs.pc == 0xf0064 " /* work */
         "s = v:stack(1) assert(s[1].value == 0x5c and s[1].address == 0x6ffe) "
         "b = v:backtrace(2) assert(b[1].pc == 0xf0064 and b[2].pc == 0xf005c)");
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 static void events_and_digests_are_those_of_the_store(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
-    expect_ok(&lab,
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
+    lualab_ok(&lab,
               "last = nil for e in session:events() do last = e end "
               "assert(last.type == 'end' and last.tick == session.length) "
               "n = 0 for e in session:events{type='end'} do n = n + 1 end "
@@ -228,17 +167,17 @@ static void events_and_digests_are_those_of_the_store(void **state)
               "assert(n > 1) "
               "assert(session.meta.end_tick == session.length) "
               "for s in session:snapshots() do n = n + 1 end");
-    expect_error(&lab, "session:events{type='x'}", "no type of events");
-    expect_error(&lab, "session:events{form=1}", "unknown option 'form'");
-    close_lab(&lab);
+    lualab_fails(&lab, "session:events{type='x'}", "no type of events");
+    lualab_fails(&lab, "session:events{form=1}", "unknown option 'form'");
+    lualab_close(&lab);
 }
 
 /* Totals are the sums of the windows and what the ends of the part say. */
 static void runs_add_up(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
-    expect_ok(
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
+    lualab_ok(
         &lab,
         "a, b = 1000, session.length "
         "r = stats.run{from=a, to=b, every=3000000} "
@@ -248,7 +187,8 @@ static void runs_add_up(void **state)
         "  t = t + s.ticks n = n + s.insns w = w + s.port_writes "
         "  assert(s.tick == math.min(a + i * 3000000, b)) end "
         "assert(t == r.ticks and n == r.insns and w == r.port_writes) "
-        "assert(r.tier_insns[0] + r.tier_insns[1] + r.tier_insns[2] == n, 'tiers') "
+        "assert(r.tier_insns[0] + r.tier_insns[1] + r.tier_insns[2] == n, "
+        "'tiers') "
         "assert(#r.blocks == r.jit.blocks_compiled, 'blocks') "
         "sum = 0 for _, k in ipairs(r.blocks) do sum = sum + k.host_bytes "
         "  assert(k.tick >= a and k.tick <= b and k.tier == 1) end "
@@ -256,24 +196,23 @@ static void runs_add_up(void **state)
         /* an EOI for each of 20 timers; the exit is the recording's end */
         "e = stats.run{from=session:tick('0s') + 200} "
         "assert(e.port_writes == 20, e.port_writes)");
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 static void profiles_are_where_the_machine_is(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
-    expect_ok(&lab,
-              "p = stats.profile{samples=40, stacks=true} t = 0 "
-              "for i, s in ipairs(p) do t = t + s.ticks "
-              "  local v = session:at(s.tick) "
-              "  assert(v.regs.pc == s.pc and v.halted == s.halted) "
-              "  assert(s.stack[1] == s.pc and v.regs.cpl == s.cpl) end "
-              "assert(t == session.length and #p == 40) "
-              "assert(#stats.profile{from=5, to=5} == 0)");
-    expect_error(&lab, "stats.profile{samples=0}", "samples: expected");
-    expect_error(&lab, "stats.profile{from=9, to=5}", "in order");
-    close_lab(&lab);
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
+    lualab_ok(&lab, "p = stats.profile{samples=40, stacks=true} t = 0 "
+                    "for i, s in ipairs(p) do t = t + s.ticks "
+                    "  local v = session:at(s.tick) "
+                    "  assert(v.regs.pc == s.pc and v.halted == s.halted) "
+                    "  assert(s.stack[1] == s.pc and v.regs.cpl == s.cpl) end "
+                    "assert(t == session.length and #p == 40) "
+                    "assert(#stats.profile{from=5, to=5} == 0)");
+    lualab_fails(&lab, "stats.profile{samples=0}", "samples: expected");
+    lualab_fails(&lab, "stats.profile{from=9, to=5}", "in order");
+    lualab_close(&lab);
 }
 
 /* ---- the sandbox ----------------------------------------------------------
@@ -281,27 +220,27 @@ static void profiles_are_where_the_machine_is(void **state)
 
 static void scripts_get_no_way_out(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
-    expect_ok(&lab, "assert(io == nil and debug == nil and package == nil) "
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
+    lualab_ok(&lab, "assert(io == nil and debug == nil and package == nil) "
                     "assert(os.execute == nil and os.remove == nil) "
                     "assert(os.getenv == nil and os.exit == nil) "
                     "assert(dofile == nil and loadfile == nil) "
                     "assert(string.dump == nil)");
-    expect_ok(&lab, "assert(load('return 1')() == 1) "
+    lualab_ok(&lab, "assert(load('return 1')() == 1) "
                     "assert(load('\\27Lua') == nil) "
                     "assert(load('return x', 'n', 't', {x = 5})() == 5)");
-    expect_error(&lab, "setmetatable({}, {__gc = print})", "no __gc");
-    expect_error(&lab, "require('../x')", "require: expected the name");
-    expect_error(&lab, "require('io')", "io.lua");
-    expect_error(&lab, "session:at(0):screen():png('/tmp/x.png')",
+    lualab_fails(&lab, "setmetatable({}, {__gc = print})", "no __gc");
+    lualab_fails(&lab, "require('../x')", "require: expected the name");
+    lualab_fails(&lab, "require('io')", "io.lua");
+    lualab_fails(&lab, "session:at(0):screen():png('/tmp/x.png')",
                  "--allow-files");
-    expect_ok(&lab, "assert(getmetatable(session) == 'session') "
+    lualab_ok(&lab, "assert(getmetatable(session) == 'session') "
                     "assert(not pcall(setmetatable, session, {}))");
-    close_lab(&lab);
-    open_lab(&lab, *state, true, 0);
-    expect_ok(&lab, "assert(io.open and not io.popen and os.remove)");
-    close_lab(&lab);
+    lualab_close(&lab);
+    lualab_open(&lab, *state, true, 0);
+    lualab_ok(&lab, "assert(io.open and not io.popen and os.remove)");
+    lualab_close(&lab);
 }
 
 static void runaway_scripts_stop(void **state)
@@ -318,93 +257,93 @@ static void runaway_scripts_stop(void **state)
         "for i = 1, 1e9 do session:at(i % session.length).regs.rax = nil end",
         "local t = {} t[1] = t while true do show(t) end"};
     for (unsigned i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
-        struct lab lab;
+        struct lualab lab;
         struct error err;
-        open_lab(&lab, *state, false, 64 << 20);
+        lualab_open(&lab, *state, false, 64 << 20);
         lab.looks_left = 50;
         enum lua_vm_result result =
             lua_vm_run_text(lab.vm, scripts[i], "=test", &err);
         assert_int_equal(result, LUA_VM_FAILED);
         lab.looks_left = 0;
-        expect_ok(&lab, "x = 1"); /* the state is as good as new */
-        close_lab(&lab);
+        lualab_ok(&lab, "x = 1"); /* the state is as good as new */
+        lualab_close(&lab);
     }
 }
 
 static void memory_bombs_fail(void **state)
 {
     static const char *const scripts[] = {
-        "x = ('x'):rep(1 << 30)", "local t = {} for i = 1, 1e9 do t[i] = i end",
+        "x = ('x'):rep(1 << 30)",
+        "local t = {} for i = 1, 1e9 do t[i] = i end",
         "local s = 'x' while true do s = s .. s end",
         "local t = {} while true do t = {t} end",
         "x = table.concat({('x'):rep(1 << 23), ('y'):rep(1 << 23)}, 'z')",
         "x = session:at(0).mem:read(0, 32 << 20)"};
     for (unsigned i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
-        struct lab lab;
-        open_lab(&lab, *state, false, 16 << 20);
-        expect_error(&lab, scripts[i], "16 MiB that --memory");
-        expect_ok(&lab, "x = ('y'):rep(100)");
-        close_lab(&lab);
+        struct lualab lab;
+        lualab_open(&lab, *state, false, 16 << 20);
+        lualab_fails(&lab, scripts[i], "16 MiB that --memory");
+        lualab_ok(&lab, "x = ('y'):rep(100)");
+        lualab_close(&lab);
     }
 }
 
 static void exit_ends_a_script_for_good(void **state)
 {
-    struct lab lab;
+    struct lualab lab;
     struct error err;
-    open_lab(&lab, *state, false, 0);
+    lualab_open(&lab, *state, false, 0);
     assert_int_equal(
         lua_vm_run_text(lab.vm, "pcall(exit, 7) while true do end", "=t", &err),
         LUA_VM_EXIT);
     assert_int_equal(lua_vm_status(lab.vm), 7);
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 static void unfinished_lines_are_told(void **state)
 {
-    struct lab lab;
+    struct lualab lab;
     struct error err;
-    open_lab(&lab, *state, false, 0);
+    lualab_open(&lab, *state, false, 0);
     assert_int_equal(lua_vm_run_text(lab.vm, "for i = 1, 2 do", "=t", &err),
                      LUA_VM_PARTIAL);
     assert_int_equal(lua_vm_run_text(lab.vm, "x = {1,", "=t", &err),
                      LUA_VM_PARTIAL);
     assert_int_equal(lua_vm_run_text(lab.vm, "x = }", "=t", &err),
                      LUA_VM_FAILED);
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 static void wrong_arguments_are_sentences(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
-    expect_error(&lab, "session:at(-1)", "expected a tick");
-    expect_error(&lab, "session:at('2 weeks')", "expected a tick");
-    expect_error(&lab, "session:at(1 << 60)", "expected a tick from 0");
-    expect_error(&lab, "session.at(5)", "session expected");
-    expect_error(&lab, "session:at(0).regs.rzx", "no register 'rzx'");
-    expect_error(&lab, "session:at(0).mem:read(0, -1)", "expected 0 to 64");
-    expect_error(&lab, "hex('x')", "number expected");
-    expect_error(&lab, "json.decode('{')", "json: line 1");
-    expect_error(&lab, "error({1})", "table:");
-    expect_ok(&lab, "t = {} t.t = t assert(not pcall(json.encode, t))");
-    close_lab(&lab);
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
+    lualab_fails(&lab, "session:at(-1)", "expected a tick");
+    lualab_fails(&lab, "session:at('2 weeks')", "expected a tick");
+    lualab_fails(&lab, "session:at(1 << 60)", "expected a tick from 0");
+    lualab_fails(&lab, "session.at(5)", "session expected");
+    lualab_fails(&lab, "session:at(0).regs.rzx", "no register 'rzx'");
+    lualab_fails(&lab, "session:at(0).mem:read(0, -1)", "expected 0 to 64");
+    lualab_fails(&lab, "hex('x')", "number expected");
+    lualab_fails(&lab, "json.decode('{')", "json: line 1");
+    lualab_fails(&lab, "error({1})", "table:");
+    lualab_ok(&lab, "t = {} t.t = t assert(not pcall(json.encode, t))");
+    lualab_close(&lab);
 }
 
 static void json_goes_there_and_back(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
-    expect_ok(&lab,
-              "t = '{\"a\":[1,2.5,\"x\\\\u000ay\"],\"b\":{\"c\":true}}' "
-              "assert(json.encode(json.decode(t)) == t) "
-              "assert(json.encode('\\xff') == '\"\\\\u00ff\"') "
-              "assert(json.encode({z=1, a=2, [3]=1}) == "
-              "'{\"3\":1,\"a\":2,\"z\":1}') "
-              "assert(json.encode(1/0) == 'null') "
-              "assert(show({1, {x='y'}}) == '{1, {x = \"y\"}}') "
-              "assert(hex(-1) == '0xffffffffffffffff')");
-    close_lab(&lab);
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
+    lualab_ok(&lab, "t = '{\"a\":[1,2.5,\"x\\\\u000ay\"],\"b\":{\"c\":true}}' "
+                    "assert(json.encode(json.decode(t)) == t) "
+                    "assert(json.encode('\\xff') == '\"\\\\u00ff\"') "
+                    "assert(json.encode({z=1, a=2, [3]=1}) == "
+                    "'{\"3\":1,\"a\":2,\"z\":1}') "
+                    "assert(json.encode(1/0) == 'null') "
+                    "assert(show({1, {x='y'}}) == '{1, {x = \"y\"}}') "
+                    "assert(hex(-1) == '0xffffffffffffffff')");
+    lualab_close(&lab);
 }
 
 /* ---- completion -----------------------------------------------------------
@@ -418,9 +357,9 @@ static void gather(void *context, const char *text)
 
 static void names_complete(void **state)
 {
-    struct lab lab;
+    struct lualab lab;
     char all[4096] = "";
-    open_lab(&lab, *state, false, 0);
+    lualab_open(&lab, *state, false, 0);
     lua_vm_complete(lab.vm, "session:eve", gather, all);
     assert_string_equal(all, "session:events ");
     all[0] = 0;
@@ -433,7 +372,7 @@ static void names_complete(void **state)
     lua_vm_complete(lab.vm, "nothing.x", gather, all);
     lua_vm_complete(lab.vm, "f(x", gather, all);
     assert_string_equal(all, "");
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 /* ---- the reference --------------------------------------------------------
@@ -452,8 +391,8 @@ static bool is_in_class(lua_State *L, const struct lua_api_module *m,
 
 static void everything_listed_is_registered(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
     lua_State *L = lua_vm_state(lab.vm);
     for (const struct lua_api_module *const *m = lua_api_modules; *m; m++)
         for (const struct lua_api_entry *e = (*m)->entries; e->name; e++) {
@@ -476,7 +415,7 @@ static void everything_listed_is_registered(void **state)
                 fail_msg("%s.%s has another's signature", (*m)->name, e->name);
             lua_settop(L, 0);
         }
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 static bool is_listed(const char *name)
@@ -495,15 +434,15 @@ static bool is_listed(const char *name)
 static void everything_registered_is_listed(void **state)
 {
     static const char *const known[] = {
-        "_G",     "_VERSION", "assert",       "collectgarbage", "error",
-        "getmetatable", "ipairs", "load",     "next",           "pairs",
-        "pcall",  "print",    "rawequal",     "rawget",         "rawlen",
-        "rawset", "require",  "select",       "setmetatable",   "tonumber",
-        "tostring", "type",   "warn",         "xpcall",         "string",
-        "table",  "math",     "utf8",         "coroutine",      "os",
+        "_G",           "_VERSION", "assert",   "collectgarbage", "error",
+        "getmetatable", "ipairs",   "load",     "next",           "pairs",
+        "pcall",        "print",    "rawequal", "rawget",         "rawlen",
+        "rawset",       "require",  "select",   "setmetatable",   "tonumber",
+        "tostring",     "type",     "warn",     "xpcall",         "string",
+        "table",        "math",     "utf8",     "coroutine",      "os",
         "session"};
-    struct lab lab;
-    open_lab(&lab, *state, false, 0);
+    struct lualab lab;
+    lualab_open(&lab, *state, false, 0);
     lua_State *L = lua_vm_state(lab.vm);
     lua_pushglobaltable(L);
     for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
@@ -515,7 +454,7 @@ static void everything_registered_is_listed(void **state)
             fail_msg("scripts see %s, which no table lists", name);
     }
     lua_settop(L, 0);
-    close_lab(&lab);
+    lualab_close(&lab);
 }
 
 /* analysis/lua-api is what relive help lua prints: make lua-api renews it. */

@@ -1,10 +1,9 @@
 /* Searches and traces from scripts give what single steps and the guest's own
  * counts say. */
-#include "analysis/lua_vm.h"
 #include "analysis/trace_chunk.h"
 #include "analysis/trace_make.h"
+#include "lib_lualab.h"
 #include "lib_travelguest.h"
-#include "lib_travelsession.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,65 +16,6 @@
 
 #include <cmocka.h>
 
-struct lab {
-    struct lua_session session;
-    struct lua_host host;
-    struct lua_vm *vm;
-    struct travelsession *s;
-    bool stops;
-};
-
-static const char *stop(void *context)
-{
-    const struct lab *lab = context;
-    return lab->stops ? "told to stop" : NULL;
-}
-
-static void open_lab(struct lab *lab, struct travelsession *s)
-{
-    struct error err;
-    memset(lab, 0, sizeof *lab);
-    travelsession_open(s, false, true);
-    lab->s = s;
-    lab->session.travel = s->travel;
-    lab->session.machine = s->machine;
-    lab->session.session = replayer_session(s->replayer);
-    lab->session.path = s->path;
-    lab->host.context = lab;
-    lab->host.stop = stop;
-    lab->host.allows_files = true;
-    lab->vm = lua_vm_new(&lab->session, &lab->host, 0, &err);
-    assert_non_null(lab->vm);
-}
-
-static void close_lab(struct lab *lab)
-{
-    lua_vm_free(lab->vm);
-    lua_session_release(&lab->session);
-    travelsession_close(lab->s);
-}
-
-static void ok(struct lab *lab, const char *format, ...)
-{
-    struct error err;
-    char code[2000];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(code, sizeof code, format, args);
-    va_end(args);
-    if (lua_vm_run_text(lab->vm, code, "=test", &err) != LUA_VM_OK)
-        fail_msg("%s: %s", code, err.text);
-}
-
-static void fails(struct lab *lab, const char *code, const char *text)
-{
-    struct error err;
-    assert_int_equal(lua_vm_run_text(lab->vm, code, "=test", &err),
-                     LUA_VM_FAILED);
-    if (!strstr(err.text, text))
-        fail_msg("%s: expected '%s', found '%s'", code, text, err.text);
-}
-
 /* Lua functions that gather an iterator. */
 static const char prelude[] =
     "function all(...) local t = {} for h in ... do t[#t+1] = h end "
@@ -86,132 +26,137 @@ static const char prelude[] =
 static void searches_find_what_the_guest_does(void **state)
 {
     struct travelsession *s = *state;
-    struct lab lab;
-    open_lab(&lab, s);
-    ok(&lab, "%s", prelude);
-    ok(&lab,
-       "a = all(session:execs{addr=%d}) assert(#a == %d) "
-       "for _, h in ipairs(a) do assert(h.rip == %d) "
-       "assert(session:at(h.tick, h.deliveries).regs.pc == h.rip) end "
-       "reversed(a, all(session:execs{addr=%d, backwards=true}))",
-       TRAVELGUEST_WORK, TRAVELGUEST_ROUNDS, TRAVELGUEST_WORK,
-       TRAVELGUEST_WORK);
-    ok(&lab,
-       "b = all(session:execs{range={%d, %d}, from=a[2].tick, "
-       "to=a[3].tick}) assert(#b > 3)",
-       TRAVELGUEST_WORK, TRAVELGUEST_UD2);
-    ok(&lab,
-       "w = all(session:writes{addr=%d, len=2}) assert(#w == %d) "
-       "for i, h in ipairs(w) do assert(h.value == i) "
-       "assert(h.old == i - 1) assert(h.rip == %d) end "
-       "assert(#all(session:writes{addr=%d, value=5}) == 1)",
-       TRAVELGUEST_COPY, TRAVELGUEST_ROUNDS, TRAVELGUEST_STORE,
-       TRAVELGUEST_COPY);
-    ok(&lab,
-       "h = all(session:history(%d, 2, {at='end'})) assert(#h == #w) "
-       "for i = 1, #h do assert(h[i].tick == w[i].tick) "
-       "assert(h[i].phys == %d) assert(h[i].dma == false) end "
-       "assert(#all(session:stores{addr=%d}) == #w)",
-       TRAVELGUEST_COPY, TRAVELGUEST_COPY, TRAVELGUEST_COPY);
-    ok(&lab, "assert(#all(session:reads{addr=%d, len=2}) >= %d)",
-       TRAVELGUEST_COUNT, TRAVELGUEST_ROUNDS);
-    ok(&lab,
-       "assert(#all(session:interrupts{vector=8}) == %d) "
-       "assert(#all(session:interrupts{vector=9}) == 0) "
-       "assert(#all(session:exceptions{}) == %d) "
-       "assert(#all(session:exceptions{limit=4}) == 4)",
-       TRAVELGUEST_TIMERS, TRAVELGUEST_ROUNDS);
-    ok(&lab,
-       "p = all(session:io{port=0xf4, write=true}) assert(#p == 1) "
-       "assert(p[1].value == %d) assert(p[1].rip == %d) "
-       "assert(#all(session:io{port=0xf4, write=false}) == 0) "
-       "assert(#all(session:mmio{}) == 0) "
-       "assert(#all(session:cr3_switches{}) == 0) "
-       "assert(#all(session:syscalls{}) == 0)",
-       TRAVELGUEST_EXIT, TRAVELGUEST_OUT);
-    ok(&lab,
-       "c = all(session:calls{addr=%d}) assert(#c == %d) "
-       "for i, k in ipairs(c) do assert(k.back == %d) "
-       "assert(k.returned > k.tick) assert(#k.args == 6) end",
-       TRAVELGUEST_WORK, TRAVELGUEST_ROUNDS, TRAVELGUEST_HLT);
-    ok(&lab,
-       "o = session:origin(%d, 'end', {len=2}) assert(#o == 3) "
-       "assert(o[1].rip == %d) assert(o[1].value == %d) "
-       "assert(o[2].reg == 'rax') assert(o[3].kind == 'computed') "
-       "assert(o[3].rip == %d)",
-       TRAVELGUEST_COPY, TRAVELGUEST_STORE, TRAVELGUEST_ROUNDS,
-       TRAVELGUEST_WORK);
-    close_lab(&lab);
+    struct lualab lab;
+    lualab_open(&lab, s, true, 0);
+    lualab_ok(&lab, prelude);
+    lualab_okf(&lab,
+               "a = all(session:execs{addr=%d}) assert(#a == %d) "
+               "for _, h in ipairs(a) do assert(h.rip == %d) "
+               "assert(session:at(h.tick, h.deliveries).regs.pc == h.rip) end "
+               "reversed(a, all(session:execs{addr=%d, backwards=true}))",
+               TRAVELGUEST_WORK, TRAVELGUEST_ROUNDS, TRAVELGUEST_WORK,
+               TRAVELGUEST_WORK);
+    lualab_okf(&lab,
+               "b = all(session:execs{range={%d, %d}, from=a[2].tick, "
+               "to=a[3].tick}) assert(#b > 3)",
+               TRAVELGUEST_WORK, TRAVELGUEST_UD2);
+    lualab_okf(&lab,
+               "w = all(session:writes{addr=%d, len=2}) assert(#w == %d) "
+               "for i, h in ipairs(w) do assert(h.value == i) "
+               "assert(h.old == i - 1) assert(h.rip == %d) end "
+               "assert(#all(session:writes{addr=%d, value=5}) == 1)",
+               TRAVELGUEST_COPY, TRAVELGUEST_ROUNDS, TRAVELGUEST_STORE,
+               TRAVELGUEST_COPY);
+    lualab_okf(&lab,
+               "h = all(session:history(%d, 2, {at='end'})) assert(#h == #w) "
+               "for i = 1, #h do assert(h[i].tick == w[i].tick) "
+               "assert(h[i].phys == %d) assert(h[i].dma == false) end "
+               "assert(#all(session:stores{addr=%d}) == #w)",
+               TRAVELGUEST_COPY, TRAVELGUEST_COPY, TRAVELGUEST_COPY);
+    lualab_okf(&lab, "assert(#all(session:reads{addr=%d, len=2}) >= %d)",
+               TRAVELGUEST_COUNT, TRAVELGUEST_ROUNDS);
+    lualab_okf(&lab,
+               "assert(#all(session:interrupts{vector=8}) == %d) "
+               "assert(#all(session:interrupts{vector=9}) == 0) "
+               "assert(#all(session:exceptions{}) == %d) "
+               "assert(#all(session:exceptions{limit=4}) == 4)",
+               TRAVELGUEST_TIMERS, TRAVELGUEST_ROUNDS);
+    lualab_okf(&lab,
+               "p = all(session:io{port=0xf4, write=true}) assert(#p == 1) "
+               "assert(p[1].value == %d) assert(p[1].rip == %d) "
+               "assert(#all(session:io{port=0xf4, write=false}) == 0) "
+               "assert(#all(session:mmio{}) == 0) "
+               "assert(#all(session:cr3_switches{}) == 0) "
+               "assert(#all(session:syscalls{}) == 0)",
+               TRAVELGUEST_EXIT, TRAVELGUEST_OUT);
+    lualab_okf(&lab,
+               "c = all(session:calls{addr=%d}) assert(#c == %d) "
+               "for i, k in ipairs(c) do assert(k.back == %d) "
+               "assert(k.returned > k.tick) assert(#k.args == 6) end",
+               TRAVELGUEST_WORK, TRAVELGUEST_ROUNDS, TRAVELGUEST_HLT);
+    lualab_okf(&lab,
+               "o = session:origin(%d, 'end', {len=2}) assert(#o == 3) "
+               "assert(o[1].rip == %d) assert(o[1].value == %d) "
+               "assert(o[2].reg == 'rax') assert(o[3].kind == 'computed') "
+               "assert(o[3].rip == %d)",
+               TRAVELGUEST_COPY, TRAVELGUEST_STORE, TRAVELGUEST_ROUNDS,
+               TRAVELGUEST_WORK);
+    lualab_close(&lab);
 }
 
 static void bad_arguments_say_so(void **state)
 {
-    struct lab lab;
-    open_lab(&lab, *state);
-    fails(&lab, "session:execs{adr=1}", "adr");
-    fails(&lab, "session:writes{}", "expected addr=");
-    fails(&lab, "session:writes{addr=5, len=-4}", "expected a range");
-    fails(&lab, "session:execs{range=5}", "range: expected {first, last}");
-    fails(&lab, "session:execs{symbol='no_such_symbol'}", "there is no");
-    fails(&lab, "session:history(0, 0)", "expected 1 to");
-    fails(&lab, "session:origin(0xfff, 5)", "in one page");
-    fails(&lab, "session:calls{abi='pascal'}", "abi: expected sysv or win64");
-    fails(&lab, "session:trace('x')", "there is no trace named x");
-    lab.stops = true;
-    fails(&lab, "for h in session:execs{addr=5} do end", "told to stop");
-    close_lab(&lab);
+    struct lualab lab;
+    lualab_open(&lab, *state, true, 0);
+    lualab_fails(&lab, "session:execs{adr=1}", "adr");
+    lualab_fails(&lab, "session:writes{}", "expected addr=");
+    lualab_fails(&lab, "session:writes{addr=5, len=-4}", "expected a range");
+    lualab_fails(&lab, "session:execs{range=5}",
+                 "range: expected {first, last}");
+    lualab_fails(&lab, "session:execs{symbol='no_such_symbol'}", "there is no");
+    lualab_fails(&lab, "session:history(0, 0)", "expected 1 to");
+    lualab_fails(&lab, "session:origin(0xfff, 5)", "in one page");
+    lualab_fails(&lab, "session:calls{abi='pascal'}",
+                 "abi: expected sysv or win64");
+    lualab_fails(&lab, "session:trace('x')", "there is no trace named x");
+    lab.looks_left = 1;
+    lualab_fails(&lab, "for h in session:execs{addr=5} do end", "told to stop");
+    lualab_close(&lab);
 }
 
 static void stored_traces_are_the_searches(void **state)
 {
     struct travelsession *s = *state;
     struct error err;
-    struct lab lab;
+    struct lualab lab;
     struct trace_head head;
     const struct trace_wish wish = {"all", 31, 0, UINT64_MAX, 0};
     travelsession_open(s, true, false);
     assert_true(trace_make(s->replayer, s->machine, &wish, &head, &err));
     travelsession_close(s);
-    open_lab(&lab, s);
-    ok(&lab, "%s", prelude);
-    ok(&lab, "l = session:traces() assert(#l == 1) assert(l[1].name == 'all') "
-             "t = session:trace('all') assert(t.head.insns == l[1].insns) "
-             "function same(a, b, keys) assert(#a == #b and #a > 0) "
-             "for i = 1, #a do for _, k in ipairs(keys) do "
-             "assert(a[i][k] == b[i][k], k) end end end");
-    ok(&lab,
-       "same(all(t:insns{rip=%d}), all(session:execs{addr=%d}), "
-       "{'tick', 'rip', 'cr3', 'cpl'})",
-       TRAVELGUEST_STORE, TRAVELGUEST_STORE);
-    ok(&lab,
-       "same(all(t:accesses{addr=%d, len=8, write=true}), "
-       "all(session:writes{addr=%d, len=8}), "
-       "{'tick', 'rip', 'addr', 'value', 'size'})",
-       TRAVELGUEST_TARGET, TRAVELGUEST_TARGET);
-    ok(&lab,
-       "same(all(t:devices{port=0x20}), all(session:io{port=0x20}), "
-       "{'tick', 'rip', 'port', 'value', 'write'}) "
-       "same(all(t:events{kind='exception'}), all(session:exceptions{}), "
-       "{'tick', 'rip', 'vector'}) "
-       "assert(#all(t:events{kind='interrupt'}) == %d)",
-       TRAVELGUEST_TIMERS);
-    ok(&lab,
-       "for r in t:insns{rip=%d, regs=true, backwards=true, limit=3} do "
-       "v = session:at(r.tick) assert(v.regs.rax == r.regs.rax) "
-       "assert(v.regs.rsp == r.regs.rsp) "
-       "assert(r.code == v.mem:read(r.rip, r.length)) end",
-       TRAVELGUEST_STORE);
-    ok(&lab,
-       "n = 0 for b in t:branches{rip=%d} do n = n + 1 "
-       "assert(b.target == %d) end assert(n == %d)",
-       TRAVELGUEST_STORE + 4, TRAVELGUEST_HLT, TRAVELGUEST_ROUNDS);
-    ok(&lab,
-       "t:export('csv', '%s/x.csv') t:export('perf', '%s/x.perf', "
-       "{period=10})",
-       s->dir, s->dir);
-    fails(&lab, "t:export('xml', '/tmp/x')", "expected csv");
-    fails(&lab, "t:events{kind='x'}", "kind: expected");
-    close_lab(&lab);
+    lualab_open(&lab, s, true, 0);
+    lualab_ok(&lab, prelude);
+    lualab_okf(
+        &lab, "l = session:traces() assert(#l == 1) assert(l[1].name == 'all') "
+              "t = session:trace('all') assert(t.head.insns == l[1].insns) "
+              "function same(a, b, keys) assert(#a == #b and #a > 0) "
+              "for i = 1, #a do for _, k in ipairs(keys) do "
+              "assert(a[i][k] == b[i][k], k) end end end");
+    lualab_okf(&lab,
+               "same(all(t:insns{rip=%d}), all(session:execs{addr=%d}), "
+               "{'tick', 'rip', 'cr3', 'cpl'})",
+               TRAVELGUEST_STORE, TRAVELGUEST_STORE);
+    lualab_okf(&lab,
+               "same(all(t:accesses{addr=%d, len=8, write=true}), "
+               "all(session:writes{addr=%d, len=8}), "
+               "{'tick', 'rip', 'addr', 'value', 'size'})",
+               TRAVELGUEST_TARGET, TRAVELGUEST_TARGET);
+    lualab_okf(
+        &lab,
+        "same(all(t:devices{port=0x20}), all(session:io{port=0x20}), "
+        "{'tick', 'rip', 'port', 'value', 'write'}) "
+        "same(all(t:events{kind='exception'}), all(session:exceptions{}), "
+        "{'tick', 'rip', 'vector'}) "
+        "assert(#all(t:events{kind='interrupt'}) == %d)",
+        TRAVELGUEST_TIMERS);
+    lualab_okf(
+        &lab,
+        "for r in t:insns{rip=%d, regs=true, backwards=true, limit=3} do "
+        "v = session:at(r.tick) assert(v.regs.rax == r.regs.rax) "
+        "assert(v.regs.rsp == r.regs.rsp) "
+        "assert(r.code == v.mem:read(r.rip, r.length)) end",
+        TRAVELGUEST_STORE);
+    lualab_okf(&lab,
+               "n = 0 for b in t:branches{rip=%d} do n = n + 1 "
+               "assert(b.target == %d) end assert(n == %d)",
+               TRAVELGUEST_STORE + 4, TRAVELGUEST_HLT, TRAVELGUEST_ROUNDS);
+    lualab_okf(&lab,
+               "t:export('csv', '%s/x.csv') t:export('perf', '%s/x.perf', "
+               "{period=10})",
+               s->dir, s->dir);
+    lualab_fails(&lab, "t:export('xml', '/tmp/x')", "expected csv");
+    lualab_fails(&lab, "t:events{kind='x'}", "kind: expected");
+    lualab_close(&lab);
 }
 
 int main(void)

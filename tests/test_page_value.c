@@ -1,4 +1,6 @@
-/* Pages in the store: long ones in two pieces, those of older sessions in one. */
+/* Pages in the store: long ones in two pieces, those of older sessions in one.
+ */
+#include "lib_session.h"
 #include "replay/page_value.h"
 #include "replay/snapshot.h"
 
@@ -16,30 +18,6 @@
 #include <cmocka.h>
 
 enum { PAGES = 500 };
-static char dir[64], path[80];
-
-static int make_dir(void **state)
-{
-    (void)state;
-    strcpy(dir, "/tmp/relive-pages-XXXXXX");
-    if (!mkdtemp(dir))
-        return -1;
-    (void)snprintf(path, sizeof path, "%s/s", dir);
-    return 0;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    char name[128];
-    static const char *const files[] = {"s/data.mdb", "s/lock.mdb", "s", ""};
-    for (unsigned i = 0; i < 4; i++) {
-        (void)snprintf(name, sizeof name, "%s/%s", dir, files[i]);
-        (void)remove(name);
-    }
-    return 0;
-}
-
 /* Page n: no two bytes of it help to compress another. */
 static void fill(uint8_t page[PAGE_DATA_BYTES], unsigned n)
 {
@@ -93,7 +71,7 @@ static void written(struct store_batch *b)
 {
     struct store *s;
     struct error err;
-    assert_true(store_create(path, 0, &s, &err));
+    assert_true(store_create(session_path, 0, &s, &err));
     if (!store_commit(s, b, &err))
         fail_msg("%s", err.text);
     store_close(s);
@@ -111,7 +89,7 @@ static void incompressible_pages_take_a_page_each(void **state)
         put(&b, n, false);
     written(&b);
     store_batch_fini(&b);
-    assert_true(store_open(path, &s, &err));
+    assert_true(store_open(session_path, &s, &err));
     for (unsigned n = 0; n < PAGES; n++)
         expect_page(s, n);
     assert_true(store_stats(s, STORE_PAGES, &stats, &err));
@@ -131,7 +109,7 @@ static void pages_of_older_sessions_are_in_one_piece(void **state)
     put(&b, 8, false);
     written(&b);
     store_batch_fini(&b);
-    assert_true(store_open(path, &s, &err));
+    assert_true(store_open(session_path, &s, &err));
     expect_page(s, 7);
     expect_page(s, 8);
     store_close(s);
@@ -153,7 +131,7 @@ static void deleting_takes_both_pieces(void **state)
     page_value_delete(&b, hash);
     written(&b);
     store_batch_fini(&b);
-    assert_true(store_open(path, &s, &err));
+    assert_true(store_open(session_path, &s, &err));
     assert_true(store_stats(s, STORE_PAGES, &stats, &err));
     assert_int_equal(stats.records, 2);
     expect_page(s, 2);
@@ -189,7 +167,8 @@ static void pages_are_compressed_where_it_saves_room(void **state)
     assert_true(packed_bytes(1) > PAGE_DATA_BYTES);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
+#define TEST(name)                                                             \
+    cmocka_unit_test_setup_teardown(name, session_dir_make, session_dir_remove)
 
 int main(void)
 {

@@ -1,5 +1,6 @@
 /* Recording and replaying: what was recorded replays with equal digests, also
  * after kills, full disks and seeks; what differs is told apart. */
+#include "lib_session.h"
 #include "replay/check.h"
 #include "replay/checkpoint.h"
 #include "replay/info.h"
@@ -22,10 +23,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define SECOND UINT64_C(1000000000)
-
-static char dir[64], path[80];
 
 /* A BIOS that idles with HLT. Each timer interrupt (18.2 Hz) counts, scribbles
  * over memory, sends the count to port E9h, echoes one byte of COM1 and, when
@@ -118,7 +115,7 @@ static struct recorder *new_recorder(struct machine *m, uint64_t limit,
     static struct media_identity media = {.role = "bios", .path = "b.bin"};
     media.bytes = sizeof bios;
     media_hash(bios, sizeof bios, media.hash);
-    const struct recorder_options options = {.path = path,
+    const struct recorder_options options = {.path = session_path,
                                              .media = &media,
                                              .media_count = 1,
                                              .build = "test",
@@ -159,7 +156,7 @@ static void record_session(const char *last)
 static struct replayer *new_replayer(struct machine **m)
 {
     struct error err = {0};
-    struct replayer *rp = replayer_open(path, &err);
+    struct replayer *rp = replayer_open(session_path, &err);
     if (!rp)
         print_error("%s\n", err.text);
     assert_non_null(rp);
@@ -172,28 +169,6 @@ static void drop(struct replayer *rp, struct machine *m)
 {
     replayer_free(rp);
     machine_free(m);
-}
-
-static int make_dir(void **state)
-{
-    (void)state;
-    strcpy(dir, "/tmp/relive-recorder-XXXXXX");
-    if (!mkdtemp(dir))
-        return -1;
-    (void)snprintf(path, sizeof path, "%s/s", dir);
-    return 0;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    char name[128];
-    static const char *const files[] = {"s/data.mdb", "s/lock.mdb", "s", ""};
-    for (unsigned i = 0; i < 4; i++) {
-        (void)snprintf(name, sizeof name, "%s/%s", dir, files[i]);
-        (void)remove(name);
-    }
-    return 0;
 }
 
 static void a_recording_replays_with_equal_digests(void **state)
@@ -397,7 +372,7 @@ static void a_killed_recording_replays_to_its_last_commit(void **state)
     assert_int_equal(machine_tick(m), replayer_session(rp)->end_tick);
     assert_true(replayer_report(rp)->events_fed > 5);
     drop(rp, m);
-    assert_true(session_check(path, &report, &err));
+    assert_true(session_check(session_path, &report, &err));
     assert_true(report.torn);
     assert_non_null(strstr(report.warning, "torn"));
 }
@@ -460,12 +435,12 @@ static void info_and_check_agree_with_the_recording(void **state)
     struct check_report report;
     unsigned bytes = 0;
     record_session("z");
-    assert_true(session_check(path, &report, &err));
+    assert_true(session_check(session_path, &report, &err));
     assert_int_equal(report.events, 14);
     assert_int_equal(report.snapshots, 2);
     assert_false(report.torn);
     assert_string_equal(report.warning, "");
-    assert_true(session_open(path, &s, &err));
+    assert_true(session_open(session_path, &s, &err));
     assert_true(info_gather(s, &info, &err));
     assert_int_equal(info.guest_ns, 12 * SECOND);
     assert_int_equal(info.events_by_type[EVENT_TYPE_SERIAL], 13);
@@ -491,9 +466,9 @@ static void every_flipped_bit_of_a_session_is_found(void **state)
     struct check_report report;
     struct error err = {0};
     record_session("z");
-    assert_true(session_check(path, &report, &err));
+    assert_true(session_check(session_path, &report, &err));
     assert_true(report.sealed);
-    (void)snprintf(file, sizeof file, "%s/data.mdb", path);
+    (void)snprintf(file, sizeof file, "%s/data.mdb", session_path);
     int fd = open(file, O_RDWR);
     assert_true(fd >= 0);
     off_t bytes = lseek(fd, 0, SEEK_END);
@@ -503,13 +478,13 @@ static void every_flipped_bit_of_a_session_is_found(void **state)
         bad = good ^ (uint8_t)(1u << at % 8);
         assert_int_equal(pwrite(fd, &bad, 1, at), 1);
         err = (struct error){0};
-        assert_false(session_check(path, &report, &err));
+        assert_false(session_check(session_path, &report, &err));
         assert_true(strlen(err.text) > 20);
         assert_int_equal(pwrite(fd, &good, 1, at), 1);
     }
-    assert_true(session_check(path, &report, &err));
+    assert_true(session_check(session_path, &report, &err));
     assert_int_equal(ftruncate(fd, bytes - 4096), 0);
-    assert_false(session_check(path, &report, &err));
+    assert_false(session_check(session_path, &report, &err));
     assert_int_equal(close(fd), 0);
 }
 
@@ -526,7 +501,8 @@ static void checkpoints_follow_ticks_and_instructions(void **state)
     assert_true(checkpoint_due(&last, CHECKPOINT_TICKS_MAX, 0));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
+#define TEST(name)                                                             \
+    cmocka_unit_test_setup_teardown(name, session_dir_make, session_dir_remove)
 
 int main(void)
 {

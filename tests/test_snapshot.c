@@ -1,5 +1,6 @@
 /* Snapshots: a machine's memory and disk layers come back from their pages. */
 #include "dev/block.h"
+#include "lib_session.h"
 #include "mem/phys.h"
 #include "replay/place.h"
 #include "replay/snapshotter.h"
@@ -17,8 +18,6 @@
 #include <cmocka.h>
 
 enum { DISK_BYTES = 8 << 20 };
-static char dir[64], path[80];
-
 static bool read_zeros(void *context, uint64_t offset, void *out, size_t bytes,
                        struct error *err)
 {
@@ -61,36 +60,14 @@ static void scribble(struct machine *m, uint8_t seed)
     }
 }
 
-static int make_dir(void **state)
-{
-    (void)state;
-    strcpy(dir, "/tmp/relive-snapshot-XXXXXX");
-    if (!mkdtemp(dir))
-        return -1;
-    (void)snprintf(path, sizeof path, "%s/s", dir);
-    return 0;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    char name[128];
-    static const char *const files[] = {"s/data.mdb", "s/lock.mdb", "s", ""};
-    for (unsigned i = 0; i < 4; i++) {
-        (void)snprintf(name, sizeof name, "%s/%s", dir, files[i]);
-        (void)remove(name);
-    }
-    return 0;
-}
-
 static struct store *taken(struct machine *m, uint32_t events)
 {
     struct store *s;
     struct error err = {0};
-    assert_true(store_create(path, 0, &s, &err));
+    assert_true(store_create(session_path, 0, &s, &err));
     assert_true(snapshot_take(s, m, events, &err));
     store_close(s);
-    assert_true(store_open(path, &s, &err));
+    assert_true(store_open(session_path, &s, &err));
     return s;
 }
 
@@ -217,9 +194,12 @@ static void count_drops(void *context, const uint8_t hash[PAGE_HASH_BYTES])
 static void merging_keeps_the_newer_of_two_entries(void **state)
 {
     (void)state;
-    uint8_t old[2 * SNAPSHOT_ENTRY_BYTES] = {1}, new[] = {
-        [0] = 2, [4] = 30, [SNAPSHOT_ENTRY_BYTES] = 9,
-        [SNAPSHOT_ENTRY_BYTES + 4] = 40, [2 * SNAPSHOT_ENTRY_BYTES - 1] = 1};
+    uint8_t old[2 * SNAPSHOT_ENTRY_BYTES] = {1},
+                    new[] = {[0] = 2,
+                             [4] = 30,
+                             [SNAPSHOT_ENTRY_BYTES] = 9,
+                             [SNAPSHOT_ENTRY_BYTES + 4] = 40,
+                             [2 * SNAPSHOT_ENTRY_BYTES - 1] = 1};
     old[4] = 10;
     old[SNAPSHOT_ENTRY_BYTES] = 2;
     old[SNAPSHOT_ENTRY_BYTES + 4] = 20;
@@ -296,7 +276,8 @@ static void thinning_leaves_gaps_that_grow_with_age(void **state)
     thin_fini(&t);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
+#define TEST(name)                                                             \
+    cmocka_unit_test_setup_teardown(name, session_dir_make, session_dir_remove)
 
 int main(void)
 {

@@ -1,5 +1,6 @@
 /* The session store: batches, checksums, limits, refusals. */
 #include "base/bytes.h"
+#include "lib_session.h"
 #include "replay/record.h"
 #include "replay/store.h"
 
@@ -19,30 +20,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char dir[64], path[80];
-
-static int make_dir(void **state)
-{
-    (void)state;
-    strcpy(dir, "/tmp/relive-store-XXXXXX");
-    if (!mkdtemp(dir))
-        return -1;
-    (void)snprintf(path, sizeof path, "%s/s", dir);
-    return 0;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    char name[128];
-    static const char *const files[] = {"s/data.mdb", "s/lock.mdb", "s", ""};
-    for (unsigned i = 0; i < 4; i++) {
-        (void)snprintf(name, sizeof name, "%s/%s", dir, files[i]);
-        (void)remove(name);
-    }
-    return 0;
-}
 
 /* `count` events with payloads of `bytes`, from index `first` on. */
 static bool put_events(struct store *s, uint32_t first, uint32_t count,
@@ -85,11 +62,11 @@ static void what_is_committed_can_be_read(void **state)
     struct store *s;
     struct error err = {0};
     struct store_bytes v;
-    assert_true(store_create(path, 0, &s, &err));
+    assert_true(store_create(session_path, 0, &s, &err));
     assert_true(put_events(s, 0, 100, 3, &err));
     assert_true(put_events(s, 100, 1, 1100, &err));
     store_close(s);
-    assert_true(store_open(path, &s, &err));
+    assert_true(store_open(session_path, &s, &err));
     assert_int_equal(count_events(s, &err), 101);
     assert_int_equal(store_get(s, STORE_META, "none", 4, &v, &err), STORE_NONE);
     store_close(s);
@@ -102,7 +79,7 @@ static void a_full_map_grows_and_the_file_stays_small(void **state)
     struct error err = {0};
     struct store_batch b;
     static uint8_t value[1 << 20];
-    assert_true(store_create(path, 0, &s, &err));
+    assert_true(store_create(session_path, 0, &s, &err));
     assert_true(store_file_bytes(s) < 100000);
     store_batch_init(&b);
     for (uint8_t i = 0; i < 20; i++)
@@ -119,13 +96,13 @@ static void reaching_the_limit_keeps_the_last_commit(void **state)
     struct store *s;
     struct error err = {0};
     uint32_t n = 0;
-    assert_true(store_create(path, 1 << 20, &s, &err));
+    assert_true(store_create(session_path, 1 << 20, &s, &err));
     while (put_events(s, n, 10, 1000, &err))
         n += 10;
     assert_int_equal(err.code, ERR_FULL);
     assert_true(n > 100);
     store_close(s);
-    assert_true(store_open(path, &s, &err));
+    assert_true(store_open(session_path, &s, &err));
     assert_int_equal(count_events(s, &err), n);
     store_close(s);
 }
@@ -142,7 +119,7 @@ static void a_full_disk_keeps_the_last_commit(void **state)
         uint32_t n = 0;
         if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
             setrlimit(RLIMIT_FSIZE, &limit) != 0 ||
-            !store_create(path, 0, &s, &err))
+            !store_create(session_path, 0, &s, &err))
             _exit(1);
         while (put_events(s, n, 10, 1000, &err))
             n += 10;
@@ -151,7 +128,7 @@ static void a_full_disk_keeps_the_last_commit(void **state)
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) > 1);
-    assert_true(store_open(path, &s, &err));
+    assert_true(store_open(session_path, &s, &err));
     assert_int_equal(count_events(s, &err), 10 * WEXITSTATUS(status));
     store_close(s);
 }
@@ -166,7 +143,7 @@ static void a_killed_writer_leaves_whole_commits(void **state)
     assert_int_equal(pipe(committed), 0);
     pid_t child = fork();
     if (child == 0) {
-        if (!store_create(path, 0, &s, &err))
+        if (!store_create(session_path, 0, &s, &err))
             _exit(1);
         for (uint32_t n = 0; put_events(s, n, 7, 100, &err); n += 7)
             (void)!write(committed[1], "c", 1);
@@ -178,7 +155,7 @@ static void a_killed_writer_leaves_whole_commits(void **state)
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, NULL, 0), child);
     assert_int_equal(close(committed[0]), 0);
-    assert_true(store_open(path, &s, &err));
+    assert_true(store_open(session_path, &s, &err));
     uint32_t events = count_events(s, &err);
     assert_true(events >= 7 && events % 7 == 0);
     store_close(s);
@@ -189,11 +166,11 @@ static void a_session_is_never_overwritten(void **state)
     (void)state;
     struct store *s, *t;
     struct error err = {0};
-    assert_true(store_create(path, 0, &s, &err));
+    assert_true(store_create(session_path, 0, &s, &err));
     store_close(s);
-    assert_false(store_create(path, 0, &t, &err));
+    assert_false(store_create(session_path, 0, &t, &err));
     assert_non_null(strstr(err.text, "exists there already"));
-    assert_false(store_create(dir, 0, &t, &err)); /* not empty */
+    assert_false(store_create(session_dir, 0, &t, &err)); /* not empty */
     assert_int_equal(err.code, ERR_USAGE);
 }
 
@@ -202,11 +179,11 @@ static void a_running_recording_cannot_be_opened(void **state)
     (void)state;
     struct store *s, *t;
     struct error err = {0};
-    assert_true(store_create(path, 0, &s, &err));
-    assert_false(store_open(path, &t, &err));
+    assert_true(store_create(session_path, 0, &s, &err));
+    assert_false(store_open(session_path, &t, &err));
     assert_non_null(strstr(err.text, "in use"));
     store_discard(s);
-    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_not_equal(access(session_path, F_OK), 0);
 }
 
 static void what_is_no_session_is_refused(void **state)
@@ -214,9 +191,9 @@ static void what_is_no_session_is_refused(void **state)
     (void)state;
     struct store *s;
     struct error err = {0};
-    assert_false(store_open(path, &s, &err));
+    assert_false(store_open(session_path, &s, &err));
     assert_non_null(strstr(err.text, "no such session"));
-    assert_false(store_open(dir, &s, &err));
+    assert_false(store_open(session_dir, &s, &err));
     assert_non_null(strstr(err.text, "not a relive session"));
     assert_false(store_open("/etc/passwd", &s, &err));
     assert_non_null(strstr(err.text, "expected a directory"));
@@ -230,15 +207,15 @@ static void another_programs_lmdb_is_refused(void **state)
     MDB_dbi dbi;
     struct store *s;
     struct error err = {0};
-    assert_int_equal(mkdir(path, 0777), 0);
+    assert_int_equal(mkdir(session_path, 0777), 0);
     assert_int_equal(mdb_env_create(&env), 0);
     assert_int_equal(mdb_env_set_maxdbs(env, 4), 0);
-    assert_int_equal(mdb_env_open(env, path, 0, 0666), 0);
+    assert_int_equal(mdb_env_open(env, session_path, 0, 0666), 0);
     assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
     assert_int_equal(mdb_dbi_open(txn, "other", MDB_CREATE, &dbi), 0);
     assert_int_equal(mdb_txn_commit(txn), 0);
     mdb_env_close(env);
-    assert_false(store_open(path, &s, &err));
+    assert_false(store_open(session_path, &s, &err));
     assert_non_null(strstr(err.text, "not a relive session"));
 }
 
@@ -250,13 +227,13 @@ static void a_newer_format_is_refused_by_version(void **state)
     struct store_batch b;
     uint8_t value[19] = "relive session";
     store_le32(value + 15, 77);
-    assert_true(store_create(path, 0, &s, &err));
+    assert_true(store_create(session_path, 0, &s, &err));
     store_batch_init(&b);
     store_batch_put(&b, STORE_META, "format", 6, value, sizeof value);
     assert_true(store_commit(s, &b, &err));
     store_batch_fini(&b);
     store_close(s);
-    assert_false(store_open(path, &s, &err));
+    assert_false(store_open(session_path, &s, &err));
     assert_int_equal(err.code, ERR_VERSION);
     assert_non_null(strstr(err.text, "found 77"));
 }
@@ -269,7 +246,7 @@ static void what_a_batch_deletes_is_gone(void **state)
     struct store_batch b;
     struct writer value;
     writer_init(&value);
-    assert_true(store_create(path, 0, &s, &err));
+    assert_true(store_create(session_path, 0, &s, &err));
     store_batch_init(&b);
     store_batch_put(&b, STORE_META, "a", 1, "x", 1);
     store_batch_put(&b, STORE_META, "b", 1, "yz", 2);
@@ -304,11 +281,11 @@ static void output_keeps_the_tick_of_every_chunk(void **state)
     output_gather_add(&g, &b, 100000, OUT_POST, "\x55", 1);
     output_gather_add(&g, &b, 200000, OUT_SERIAL, blob, sizeof blob);
     output_gather_flush(&g, &b);
-    assert_true(store_create(path, 0, &s, &err));
+    assert_true(store_create(session_path, 0, &s, &err));
     assert_true(store_commit(s, &b, &err));
     store_batch_fini(&b);
     store_close(s);
-    assert_true(store_open(path, &s, &err));
+    assert_true(store_open(session_path, &s, &err));
     struct store_cursor c;
     struct store_bytes k, v;
     uint64_t chunks = 0, bytes = 0;
@@ -332,7 +309,8 @@ static void output_keeps_the_tick_of_every_chunk(void **state)
     store_close(s);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
+#define TEST(name)                                                             \
+    cmocka_unit_test_setup_teardown(name, session_dir_make, session_dir_remove)
 
 int main(void)
 {

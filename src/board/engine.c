@@ -1,5 +1,6 @@
 #include "board/engine.h"
 
+#include "cpu/blocks.h"
 #include "jit/jit.h"
 
 #include <string.h>
@@ -9,6 +10,9 @@
         name, offsetof(struct engine_config, member), least, most, standard    \
     }
 const struct engine_limit engine_limits[ENGINE_LIMITS] = {
+    LIMIT("jit_block", block_max, 1, BLOCK_INSNS_MAX, BLOCK_INSNS_MAX),
+    LIMIT("jit_blocks", blocks_max, JIT_BLOCKS_LEAST, JIT_BLOCKS_MOST,
+          JIT_BLOCKS_STANDARD),
     LIMIT("jit_cache", cache_bytes, JIT_CACHE_LEAST, JIT_CACHE_MOST,
           JIT_CACHE_STANDARD),
     LIMIT("jit_inline", inline_max, 1, JIT_TRACE_MOST, JIT_INLINE_STANDARD),

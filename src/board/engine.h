@@ -31,11 +31,13 @@ struct engine_config {
     enum machine_engine_kind kind;
     enum engine_wait wait;
     uint64_t cache_bytes;     /* host code */
+    uint64_t blocks_max;      /* compiled blocks and traces at a time */
     uint64_t tier1_threshold; /* executions before compiling */
     uint64_t tier2_threshold; /* of a compiled block */
     uint64_t trace_max;       /* instructions of a trace */
     uint64_t inline_max;      /* of a call inlined in it */
     uint64_t unroll_max;      /* iterations of a loop unrolled */
+    uint64_t block_max;       /* instructions of a block, of tier 0 too */
 };
 
 /* One row per number: its name as a key (with '-' for '_': as an option), where
@@ -45,7 +47,7 @@ struct engine_limit {
     size_t offset;
     uint64_t least, most, standard;
 };
-enum { ENGINE_LIMITS = 6 };
+enum { ENGINE_LIMITS = 8 };
 extern const struct engine_limit engine_limits[ENGINE_LIMITS];
 
 /* NULL when there is none of that name. */

@@ -8,7 +8,8 @@
 
 enum {
     /* Ticks between two looks at stop requests from other threads. */
-    RUN_SLICE = 1 << 20
+    RUN_SLICE = 1 << 20,
+    SLICE_SHIFTS = 21
 };
 
 struct machine *machine_new(const struct machine_config *config,
@@ -99,6 +100,20 @@ static void note_sleep(struct machine *m)
     m->probe.sleep_tick = m->cpu.tick;
 }
 
+/* How many ticks the CPU runs before devices are looked at again. For stress
+ * runs: 1 to RUN_SLICE, every power of two as often as the next (xorshift64). */
+static uint64_t next_slice(struct machine *m)
+{
+    uint64_t x = m->slice_random;
+    if (!x)
+        return RUN_SLICE;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    m->slice_random = x;
+    return 1 + (x >> 8) % ((((uint64_t)RUN_SLICE - 1) >> x % SLICE_SHIFTS) + 1);
+}
+
 enum stop_reason machine_run(struct machine *m, uint64_t until_tick)
 {
     struct cpu *c = &m->cpu;
@@ -127,8 +142,9 @@ enum stop_reason machine_run(struct machine *m, uint64_t until_tick)
             c->tick = limit;
             continue;
         }
-        if (limit - c->tick > RUN_SLICE)
-            limit = c->tick + RUN_SLICE;
+        uint64_t slice = next_slice(m);
+        if (limit - c->tick > slice)
+            limit = c->tick + slice;
         cpu_run(c, limit);
     }
 }
@@ -324,12 +340,21 @@ static enum jit_tier2 tier2_of(const struct engine_config *c)
     return c->wait == WAIT_YES ? JIT_TIER2_AT_ONCE : JIT_TIER2_THREAD;
 }
 
+/* The smaller of the two limits; 0 is none. */
+static void limit_blocks(struct machine *m)
+{
+    unsigned engine = m->engine_block, stress = m->stress_block;
+    blocks_limit(&m->cpu, stress && (!engine || stress < engine) ? stress
+                                                                 : engine);
+}
+
 bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
                         struct error *err)
 {
     const struct engine_config *c = &engine->config;
     const struct jit_options options = {
         .cache_bytes = c->cache_bytes,
+        .blocks_max = (uint32_t)c->blocks_max,
         .tier1_threshold = (uint32_t)c->tier1_threshold,
         .tier2 = tier2_of(c),
         .tier2_threshold = (uint32_t)c->tier2_threshold,
@@ -345,6 +370,8 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
     bus_set_clock(m->bus, engine->times_devices ? engine->now_ns : NULL, NULL);
     phys_set_clock(m->phys, engine->times_devices ? engine->now_ns : NULL,
                    NULL);
+    m->engine_block = (unsigned)c->block_max;
+    limit_blocks(m);
     jit_free(m->jit);
     m->jit = NULL;
     if (c->kind == ENGINE_INTERP)
@@ -357,5 +384,7 @@ void machine_set_stress(struct machine *m, const struct machine_stress *s)
 {
     mmu_limit_entries(&m->cpu.mmu,
                       s->tlb_entries ? s->tlb_entries : TLB_ENTRIES);
-    blocks_limit(&m->cpu, s->block_insns);
+    m->stress_block = s->block_insns;
+    limit_blocks(m);
+    m->slice_random = s->slice_seed;
 }

@@ -164,7 +164,8 @@ bool machine_set_engine(struct machine *m, const struct machine_engine *engine,
 
 struct machine_stress {
     unsigned tlb_entries; /* 0: normal */
-    unsigned block_insns; /* 0: normal */
+    unsigned block_insns; /* 0: as the engine has it */
+    uint64_t slice_seed;  /* of random lengths of the CPU's slices; 0: normal */
 };
 void machine_set_stress(struct machine *m, const struct machine_stress *s);
 

@@ -58,6 +58,7 @@ struct machine {
     struct machine_config config; /* fixed */
     struct cpu cpu;               /* saved */
     struct jit *jit;              /* owned, derived; NULL: tier 0 alone */
+    unsigned engine_block, stress_block; /* limits of blocks; 0: none */
     struct phys *phys;            /* owned, saved */
     struct dev_bus *bus;          /* owned, saved */
     struct chip chip[MACHINE_CHIPS];
@@ -106,6 +107,7 @@ struct machine {
 
     struct writer scratch; /* derived: reused by machine_digest() */
     struct machine_probe probe; /* derived */
+    uint64_t slice_random;      /* derived: see next_slice(); 0: not random */
 };
 
 /* board/build.c */

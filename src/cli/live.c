@@ -59,7 +59,8 @@ static bool start(struct live *v, const struct cli_options *o,
                   struct error *err)
 {
     struct machine_stress stress = {.tlb_entries = (unsigned)o->stress_tlb,
-                                    .block_insns = (unsigned)o->stress_block};
+                                    .block_insns = (unsigned)o->stress_block,
+                                    .slice_seed = o->stress_slice};
     if (!session_loop_open(&v->loop, o, err) || !open_log(v, o->log, err) ||
         !machine_setup_open(&v->setup, &o->config, err) ||
         !machine_setup_engine(&v->setup, o, err) ||

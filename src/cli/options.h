@@ -53,7 +53,7 @@ struct cli_options {
     bool with_media; /* pack's */
     unsigned jobs;              /* replay's; 0: not given */
     unsigned segment, segments; /* I/N; 0: not given */
-    uint64_t stress_tlb, stress_block, stress_save;
+    uint64_t stress_tlb, stress_block, stress_save, stress_slice;
     bool no_verify, json;
     const char *listen, *arch; /* debug's */
     const char *format;        /* export's */

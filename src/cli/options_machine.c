@@ -328,6 +328,18 @@ static bool take_tier2_threshold(struct cli_options *o, const char *v,
     return take_limit(o, "jit_tier2_threshold", "jit-tier2-threshold", v, err);
 }
 
+static bool take_jit_block(struct cli_options *o, const char *v,
+                           struct error *err)
+{
+    return take_limit(o, "jit_block", "jit-block", v, err);
+}
+
+static bool take_jit_blocks(struct cli_options *o, const char *v,
+                            struct error *err)
+{
+    return take_limit(o, "jit_blocks", "jit-blocks", v, err);
+}
+
 static bool take_jit_trace(struct cli_options *o, const char *v,
                            struct error *err)
 {
@@ -435,6 +447,12 @@ static bool take_stress_block(struct cli_options *o, const char *v,
     return number("stress-block", v, 1 << 20, &o->stress_block, err);
 }
 
+static bool take_stress_slice(struct cli_options *o, const char *v,
+                              struct error *err)
+{
+    return number("stress-slice", v, UINT64_MAX, &o->stress_slice, err);
+}
+
 static bool take_stress_save(struct cli_options *o, const char *v,
                              struct error *err)
 {
@@ -530,6 +548,8 @@ const struct option_row engine_options[] = {
      "executions of a compiled block before tier 2 looks at it "
      "(default 1000)",
      take_tier2_threshold},
+    {"jit-block", 0, "N",
+     "instructions of a block, at most (default 1000)", take_jit_block},
     {"jit-trace", 0, "N", "instructions of a trace, at most (default 5000)",
      take_jit_trace},
     {"jit-inline", 0, "N",
@@ -543,6 +563,10 @@ const struct option_row engine_options[] = {
      "it does not (default), though it did while recording", take_jit_no_wait},
     {"jit-cache", 0, "SIZE", "host memory for compiled code (default 256M)",
      take_jit_cache},
+    {"jit-blocks", 0, "N",
+     "compiled blocks and traces at a time; one more, and all make room "
+     "(default 100000)",
+     take_jit_blocks},
     {"jit-perf-map", 0, NULL,
      "name compiled guest code for perf: /tmp/perf-PID.map",
      take_jit_perf_map},
@@ -566,6 +590,9 @@ const struct option_row stress_options[] = {
     {"stress-tlb", 0, "N", "for testing: a TLB of N entries", take_stress_tlb},
     {"stress-block", 0, "N", "for testing: blocks of at most N instructions",
      take_stress_block},
+    {"stress-slice", 0, "SEED",
+     "for testing: run the CPU for random times between looks at devices",
+     take_stress_slice},
     {"stress-save", 0, "N",
      "for testing: save and load the machine in place every N ticks",
      take_stress_save},

@@ -249,7 +249,8 @@ static int replay(struct replay_run *r, const struct cli_options *o)
 {
     struct error err;
     struct machine_stress stress = {.tlb_entries = (unsigned)o->stress_tlb,
-                                    .block_insns = (unsigned)o->stress_block};
+                                    .block_insns = (unsigned)o->stress_block,
+                                    .slice_seed = o->stress_slice};
     if (!channel_open(&r->serial, o->serial ? "stdio" : "none", "--serial",
                       &err) ||
         !replay_open(&r->replay, o, &err))

@@ -6,11 +6,13 @@
 #include <sys/mman.h>
 
 enum {
-    BLOCK_INSNS = 64,           /* longest block */
-    ARENA_BYTES = 96 << 20,     /* decoded instructions; full: flush */
+    BLOCK_INSNS_SHORT = 64,     /* longer ones must pay */
+    PAGE_DROPS = 4,             /* a page of changing code has short ones */
+    ARENA_BYTES = 128 << 20,    /* decoded instructions; full: flush */
     HASH_BITS = 17,
     HASH_SIZE = 1 << HASH_BITS,
-    PAGE_SLOTS = 1 << 13,       /* frames that hold code, at most */
+    PAGE_BITS = 15,
+    PAGE_SLOTS = 1 << PAGE_BITS, /* frames that hold code, twice as many */
     JUMP_BITS = 15,
     JUMP_SIZE = 1 << JUMP_BITS,
     CHUNK_SHIFT = 6             /* granularity of the code bitmap of a page */
@@ -20,6 +22,7 @@ enum {
 struct code_page {
     uint32_t frame;
     bool used;
+    uint8_t drops; /* of blocks that were overwritten; up to PAGE_DROPS */
     uint64_t chunks;
     struct page_link *first;
 };
@@ -51,7 +54,7 @@ static unsigned hash_of(uint64_t start, unsigned mode)
 
 static struct code_page *page_slot(struct blocks *b, uint32_t frame)
 {
-    unsigned at = (frame * 2654435761u) >> 19 & (PAGE_SLOTS - 1);
+    unsigned at = (frame * 2654435761u) >> (32 - PAGE_BITS);
     while (b->pages[at].used && b->pages[at].frame != frame)
         at = (at + 1) & (PAGE_SLOTS - 1);
     return &b->pages[at];
@@ -110,8 +113,10 @@ static void code_written(void *context, uint32_t frame, uint32_t offset,
     struct page_link **at = &page->first;
     while (*at) {
         struct block_code *k = (*at)->block;
-        if (k->valid && overlaps(k, offset, bytes))
+        if (k->valid && overlaps(k, offset, bytes)) {
             drop_block(b, k);
+            page->drops += page->drops < PAGE_DROPS;
+        }
         if (!k->valid) {
             *at = (*at)->next;
             continue;
@@ -136,7 +141,7 @@ struct blocks *blocks_new(struct cpu *c, struct error *err)
         return NULL;
     }
     b->cpu = c;
-    b->limit = BLOCK_INSNS;
+    b->limit = BLOCK_INSNS_MAX;
     phys_watch(c->mmu.phys, FRAME_CODE, code_written, b);
     return b;
 }
@@ -149,7 +154,7 @@ void blocks_free(struct blocks *b)
 
 void blocks_limit(struct cpu *c, unsigned n)
 {
-    c->blocks->limit = n && n < BLOCK_INSNS ? n : BLOCK_INSNS;
+    c->blocks->limit = n && n < BLOCK_INSNS_MAX ? n : BLOCK_INSNS_MAX;
     blocks_flush(c);
 }
 
@@ -239,6 +244,21 @@ static bool is_probed(const struct cpu *c, uint64_t address)
            (p->offsets[address >> 6 & 63] >> (address & 63) & 1);
 }
 
+/* A run that stopped inside a long block goes on in one of its own, which would
+ * repeat all the rest, again for every place where it stops: beyond a number of
+ * instructions it ends where a block starts that is known. */
+static bool is_known(const struct cpu *c, const struct block_code *k,
+                     unsigned count, unsigned used)
+{
+    uint64_t start = k->start + used;
+    if (count < BLOCK_INSNS_SHORT)
+        return false;
+    const struct block_code *at = c->blocks->hash[hash_of(start, c->mode)];
+    while (at && (at->start != start || at->mode != c->mode))
+        at = at->hash_next;
+    return at != NULL;
+}
+
 /* Fill k from the bytes of one page; returns instructions decoded, 0 when the
  * first one is short, invalid or too long (*result). */
 static unsigned decode_run(struct cpu *c, struct block_code *k, unsigned most,
@@ -254,17 +274,26 @@ static unsigned decode_run(struct cpu *c, struct block_code *k, unsigned most,
         used += k->insns[count].len;
         if (k->insns[count++].cls != CLASS_NORMAL)
             break;
-        if (used >= available || is_probed(c, k->start + used))
+        if (used >= available || is_probed(c, k->start + used) ||
+            is_known(c, k, count, used))
             break;
     }
     k->bytes = used;
     return count;
 }
 
+static unsigned most_insns(struct blocks *b, uint32_t frame)
+{
+    const struct code_page *page = page_slot(b, frame);
+    bool is_changing = page->used && page->drops == PAGE_DROPS;
+    return is_changing && b->limit > BLOCK_INSNS_SHORT ? BLOCK_INSNS_SHORT
+                                                       : b->limit;
+}
+
 static struct block_code *arena_next(struct cpu *c)
 {
     struct blocks *b = c->blocks;
-    size_t most = sizeof(struct block_code) + BLOCK_INSNS * sizeof(struct insn);
+    size_t most = sizeof(struct block_code) + b->limit * sizeof(struct insn);
     if (b->used + most > ARENA_BYTES || b->pages_used > PAGE_SLOTS / 2)
         blocks_flush(c);
     return (struct block_code *)(void *)(b->arena + b->used);
@@ -293,8 +322,9 @@ static struct block_code *build(struct cpu *c, uint64_t linear, uint64_t paddr,
                              .mode = c->mode};
     k->probed = is_probed(c, k->start);
     /* What a device answers depends on when it is read: one at a time. */
-    k->count = (uint16_t)decode_run(c, k, page.host ? b->limit : 1, bytes,
-                                    available, &result);
+    unsigned most = page.host ? most_insns(b, page.frame) : 1;
+    k->count =
+        (uint16_t)decode_run(c, k, most, bytes, available, &result);
     if (k->count == 0) {
         if (result != DECODE_SHORT)
             *fault = cpu_fault(c, result == DECODE_INVALID ? EXC_UD : EXC_GP,

@@ -41,6 +41,8 @@ struct block_code {
     struct insn insns[];
 };
 
+enum { BLOCK_INSNS_MAX = 1000 };
+
 struct blocks *blocks_new(struct cpu *c, struct error *err);
 void blocks_free(struct blocks *b);
 
@@ -62,7 +64,7 @@ struct block_code *blocks_join(struct cpu *c, struct block_code *const *all,
 /* Forget everything (load, stress). */
 void blocks_flush(struct cpu *c);
 
-/* For stress runs: at most n instructions in a block; 0: no limit of its own. */
+/* At most n instructions in a block; 0: BLOCK_INSNS_MAX. Forgets everything. */
 void blocks_limit(struct cpu *c, unsigned n);
 
 #endif

@@ -1,6 +1,7 @@
 #include "jit/jit_internal.h"
 
 #include "cpu/run.h"
+#include "jit/plan.h"
 #include "jit/t2.h"
 
 #include <stdlib.h>
@@ -79,6 +80,7 @@ static void on_dropped(void *context, struct block_code *k)
     unlink_incoming(j, k);
     if (!k->code)
         return;
+    j->blocks--;
     struct emit e = {.at = j->rw + ((const uint8_t *)k->code - j->exec),
                      .end = j->rw + j->bytes,
                      .to_exec = j->exec - j->rw};
@@ -94,6 +96,7 @@ static void on_flushed(void *context)
     j->cold_used = j->cold_first;
     memset(j->jumps, 0xff, JIT_JUMPS * sizeof *j->jumps);
     j->slot_count = 1;
+    j->blocks = 0;
     j->cpu->jit_link = JIT_NO_SLOT;
     j->stats.flushes++;
 }
@@ -181,6 +184,21 @@ static uint64_t now(const struct jit *j)
     return j->options.now_ns ? j->options.now_ns(j->options.now_context) : 0;
 }
 
+/* All code goes: what is hot comes back soon, and nothing has to be kept in
+ * order for the sake of what is cold. */
+static enum compiled evict(struct jit *j, uint64_t *count)
+{
+    struct jit_stats *s = &j->stats;
+    uint64_t begun = now(j);
+    blocks_flush(j->cpu);
+    uint64_t took = now(j) - begun;
+    s->eviction_ns += took;
+    if (took > s->eviction_ns_most)
+        s->eviction_ns_most = took;
+    ++*count;
+    return FLUSHED;
+}
+
 static enum compiled compile(struct jit *j, struct block_code *k)
 {
     bool full = false;
@@ -191,20 +209,21 @@ static enum compiled compile(struct jit *j, struct block_code *k)
     code_range(j->cpu, k, &low, &high);
     if ((int64_t)(k->start & (PAGE_BYTES - 1)) + k->bytes > high)
         return NOT_COMPILED; /* above 64 KiB */
+    if (j->blocks >= j->options.blocks_max)
+        return evict(j, &j->stats.evictions_blocks);
     k->low = (uint16_t)low;
     k->high = (uint16_t)high;
     const struct block_code *joined = jit_join(j, k);
     const void *code = jit_lower(j, k, joined, &full);
     j->stats.tier1_ns += now(j) - begun;
     bool was_empty = j->used == j->first;
-    if (full && !was_empty) {
-        blocks_flush(j->cpu);
-        return FLUSHED;
-    }
+    if (full && !was_empty)
+        return evict(j, &j->stats.evictions_bytes);
     if (!code) /* or it would fit into no cache of this size */
         return NOT_COMPILED;
     k->code = code;
     k->ticks = joined->count;
+    j->blocks++;
     j->stats.blocks_compiled++;
     j->stats.blocks_joined += joined != k;
     if (j->options.on_code) {
@@ -279,6 +298,23 @@ static bool run(void *context, struct block_code *k)
     return true;
 }
 
+enum exc jit_handle(struct jit *j, const struct insn *i)
+{
+    struct cpu *c = j->cpu;
+    const struct phys_counts *counts = phys_counts(c->mmu.phys);
+    uint64_t mmio = counts->mmio_reads + counts->mmio_writes;
+    uint64_t before = c->tick - c->skew;
+    enum exc e = i->fn(c, i);
+    j->stats.handler_calls++;
+    j->stats.exit_mmio_calls += counts->mmio_reads + counts->mmio_writes - mmio;
+    if (e)
+        cpu_insn_failed(c, i, e);
+    else
+        c->tick++;
+    j->stats.handler_insns += c->tick - c->skew - before;
+    return e;
+}
+
 /* The handler of an instruction of the block that runs. False: leave. */
 static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
                       uint32_t offset)
@@ -286,21 +322,8 @@ static bool interpret(struct cpu *c, const struct insn *i, uint32_t left,
     c->tick -= left;
     c->r[REG_RIP] = c->jit_page + offset;
     c->probe.rip = c->r[REG_RIP] - i->len;
-    struct jit_stats *stats = &((struct jit *)c->engine.context)->stats;
-    const struct phys_counts *counts = phys_counts(c->mmu.phys);
-    uint64_t mmio = counts->mmio_reads + counts->mmio_writes;
-    uint64_t before = c->tick - c->skew;
-    enum exc e = i->fn(c, i);
-    stats->handler_calls++;
-    stats->exit_mmio_calls += counts->mmio_reads + counts->mmio_writes - mmio;
-    if (e)
-        cpu_insn_failed(c, i, e);
-    else
-        c->tick++;
-    stats->handler_insns += c->tick - c->skew - before;
-    if (e)
-        return false;
-    return c->tick + left - 1 <= c->limit;
+    return jit_handle(c->engine.context, i) == EXC_NONE &&
+           c->tick + left - 1 <= c->limit;
 }
 
 uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where)
@@ -342,6 +365,10 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
     probe_x87(j);
     if (!j->options.tier1_threshold)
         j->options.tier1_threshold = JIT_THRESHOLD_STANDARD;
+    if (!j->options.blocks_max)
+        j->options.blocks_max = JIT_BLOCKS_STANDARD;
+    if (!options->part_max || options->part_max > PLAN_INSNS)
+        j->options.part_max = PLAN_INSNS;
     j->bytes = options->cache_bytes ? options->cache_bytes
                                     : JIT_CACHE_STANDARD;
     j->bytes = (j->bytes + JIT_JUMPS * sizeof *j->jumps + PAGE_BYTES - 1) &
@@ -392,6 +419,7 @@ void jit_free(struct jit *j)
 void jit_stats(const struct jit *j, struct jit_stats *out)
 {
     *out = j->stats;
+    out->blocks = j->blocks;
     if (j->t2)
         t2_stats(j->t2, out);
     out->capacity_bytes = j->bytes - JIT_JUMPS * sizeof *j->jumps;

@@ -63,6 +63,9 @@ enum {
     JIT_CACHE_LEAST = 1 << 20,
     JIT_CACHE_STANDARD = 256 << 20,
     JIT_CACHE_MOST = 512 << 20,
+    JIT_BLOCKS_LEAST = 100, /* below, nothing is done but making room */
+    JIT_BLOCKS_STANDARD = 100000,
+    JIT_BLOCKS_MOST = 1000000,
     JIT_THRESHOLD_STANDARD = 10,
     JIT_TIER2_THRESHOLD_STANDARD = 1000,
     JIT_TRACE_MOST = 5000, /* and standard */
@@ -72,7 +75,10 @@ enum {
 
 struct jit_options {
     uint64_t cache_bytes;     /* host code */
+    uint32_t blocks_max;      /* compiled blocks and traces at a time */
     uint32_t tier1_threshold; /* executions before compiling */
+    uint32_t part_max;        /* instructions of a block that are lowered
+                                 together, for tests; 0: 64, which is most */
     enum jit_tier2 tier2;
     uint32_t tier2_threshold; /* executions of a block of tier 1 */
     uint32_t trace_max;       /* instructions of a trace */
@@ -130,6 +136,10 @@ struct jit_stats {
     uint64_t capacity_bytes;  /* jit.cache.capacity_bytes */
     uint64_t flushes, links;
     uint64_t blocks_joined;   /* compiled with some that follow them */
+    uint64_t blocks; /* compiled blocks and traces that may run now */
+    /* Flushes because the memory was full, because there were too many blocks,
+     * and how long all and the longest took; 0: not timed. */
+    uint64_t evictions_bytes, evictions_blocks, eviction_ns, eviction_ns_most;
     uint64_t tier1_ns;        /* jit.tier1.compile_time_total; 0: not timed */
     /* Searches for the code of a RIP by compiled code, if counted, and those
      * that failed. */

@@ -9,7 +9,7 @@
 #include "jit/probe.h"
 
 enum {
-    JIT_SLOTS = 1 << 18, /* direct jumps between blocks */
+    JIT_SLOTS = 1 << 19, /* direct jumps between blocks */
     JIT_NO_SLOT = 0,
     JIT_JUMPS = 1 << 15, /* entries of the jump table */
     JIT_VIEW_BITS = 8,
@@ -60,6 +60,7 @@ struct jit {
     const uint8_t *jumps_exec; /* the same for compiled code */
     struct slot *slots; /* owned */
     uint32_t slot_count;
+    uint32_t blocks; /* compiled blocks and traces that may run */
 
     /* Thunks (executable addresses). */
     void (*enter)(const void *code);
@@ -128,6 +129,10 @@ extern const uint8_t jit_host_of[16];
 enum {
     JIT_MAPPED = 10 /* guest registers 0..9 */
 };
+
+/* Tier 0 does an instruction of compiled code, behind which RIP is already; with
+ * what is counted of that. */
+enum exc jit_handle(struct jit *j, const struct insn *i);
 
 /* Called from host code: execute one instruction by its handler. where: ticks of
  * the block not yet executed, this one included, << 16 | page offset behind the

@@ -199,37 +199,6 @@ void lower_effective(struct lower *l)
     lower_effective_to(l, H_SCRATCH_A);
 }
 
-void lower_segment16(struct lower *l, unsigned seg, unsigned at, unsigned bytes,
-                     unsigned scratch)
-{
-    struct emit *e = l->e;
-    struct cpu *c = l->j->cpu;
-    unsigned last = bytes == 1 ? at : scratch;
-    if (bytes != 1)
-        emit_op(e, 8, 0x8d, last, rm_base(at, (int32_t)bytes - 1), 8, 0);
-    emit_op(e, 8, 0x3b, last, rm_abs(&c->ea_end[seg]), 8, 0);
-    lower_cold(l, emit_jump(e, 3)); /* jae */
-    emit_op(e, 4, 0x03, at, rm_abs(&c->ea_base[seg]), 8, 0);
-}
-
-void lower_segment(struct lower *l, unsigned bytes)
-{
-    const struct insn *i = l->i;
-    struct cpu *c = l->j->cpu;
-    if (l->is16) {
-        lower_segment16(l, i->seg, H_SCRATCH_A, bytes, H_SCRATCH_B);
-        return;
-    }
-    if (i->seg < SEG_FS && (l->is64 || i->seg != SEG_CS))
-        return; /* flat, base 0 */
-    if (!l->is64) { /* code segments are not writable, some not readable */
-        emit_alu_ri(l->e, 1, 7, rm_abs(&c->ea_flat[i->seg]), 0);
-        lower_cold(l, emit_jump(l->e, 4));
-    }
-    emit_op(l->e, l->is64 ? 8 : 4, 0x03, H_SCRATCH_A,
-            rm_abs(&c->ea_base[i->seg]), 8, 0);
-}
-
 void lower_tlb_entry(struct lower *l)
 {
     struct emit *e = l->e;
@@ -309,7 +278,7 @@ static void set_operand(struct lower *l, unsigned reg, int32_t disp)
 static void based_access(struct lower *l, unsigned reg, int32_t disp,
                          unsigned bytes, bool write, bool is_stack)
 {
-    const struct plan_access *a = l->plan ? &l->plan->access[l->n] : NULL;
+    const struct plan_access *a = lower_planned(l);
     const struct plan_group *g =
         a && a->group != PLAN_NONE && a->is_stack == is_stack &&
                 a->bytes == bytes
@@ -591,6 +560,9 @@ void lower_side(struct lower *l, uint8_t *site, int64_t target)
 /* Jumps out of the middle: what was counted for the rest was too much. */
 static void emit_sides(struct lower *l)
 {
+    const enum flag_place flags = l->flags;
+    const enum flag_fix fix = l->fix;
+    const int32_t x87_at = l->x87_at;
     for (unsigned k = 0; k < l->sides; k++) {
         const struct side *s = &l->side[k];
         bool is_near = in_page(l, s->target);
@@ -615,6 +587,9 @@ static void emit_sides(struct lower *l)
         emit_patch(l->e, miss[0], l->j->dispatch_miss);
         emit_patch(l->e, miss[1], l->j->dispatch_miss);
     }
+    l->flags = flags; /* of the part that follows */
+    l->fix = fix;
+    l->x87_at = x87_at;
 }
 
 /* Where a block goes that may not run, from too_far or from its patched entry
@@ -663,6 +638,7 @@ static void lower_insn(struct lower *l)
     static rule_fn *const rules[] = {
         lower_branch,   lower_int,    lower_shift, lower_muldiv, lower_bits,
         lower_exchange, lower_system, lower_high,  lower_string,
+        lower_segment_register,
         /* Not in 16-bit code: */ lower_sse, lower_x87};
     size_t count = sizeof rules / sizeof rules[0] - (l->is16 ? 2 : 0);
     if (l->i->cls != CLASS_NORMAL)
@@ -673,52 +649,77 @@ static void lower_insn(struct lower *l)
     lower_by_handler(l);
 }
 
-/* From here the instruction is `n`, at page offset `offset`. */
-static void emit_insns(struct lower *l, unsigned first, uint32_t offset)
+/* Instructions of the part from `from` on, which lies at page offset `offset`. */
+static void emit_insns(struct lower *l, unsigned from, uint32_t offset)
 {
     l->offset = offset;
-    for (l->n = first; l->n < l->k->count; l->n++) {
+    for (l->n = from; l->n < l->end; l->n++) {
+        struct place *p = lower_place(l, l->n);
         l->i = &l->k->insns[l->n];
-        if (l->is_entered[l->n]) {
+        if (p->is_entered) {
             lower_save_flags(l);
             l->flags = FLAGS_SAVED;
             l->units = 0;
-            if (l->entry_x87_at[l->n] != X87_SETTLED)
-                l->x87_at = l->entry_x87_at[l->n];
-            l->entry[l->n] = emit_here(l->e);
+            if (p->entry_x87_at != X87_SETTLED)
+                l->x87_at = p->entry_x87_at;
+            p->entry = emit_here(l->e);
         }
         lower_insn(l);
-        l->resume[l->n] = emit_here(l->e);
-        l->resume_flags[l->n] = (uint8_t)l->flags;
-        l->resume_units[l->n] = l->units;
+        p->resume = emit_here(l->e);
+        p->resume_flags = (uint8_t)l->flags;
+        p->resume_units = l->units;
         lower_window(l);
         l->offset += l->i->len;
     }
-    if (!l->ended) {
-        lower_save_flags(l);
-        lower_units_settle(l);
-        lower_fall_through(l, l->offset);
-    }
 }
 
-static uint32_t offset_of(const struct block_code *k, unsigned n)
+/* What comes behind the last instruction. */
+static void emit_end(struct lower *l)
 {
-    uint32_t at = (uint32_t)(k->start & (PAGE_BYTES - 1));
-    for (unsigned i = 0; i < n; i++)
-        at += k->insns[i].len;
+    if (l->ended)
+        return;
+    lower_save_flags(l);
+    lower_units_settle(l);
+    lower_fall_through(l, l->offset);
+}
+
+/* Nothing is known here that both versions of a part would not know. */
+static void forget(struct lower *l)
+{
+    l->flags = FLAGS_SAVED;
+    l->fix = FIX_NONE;
+    l->units = 0;
+    l->x87_at = X87_SETTLED;
+    memset(l->held, 0, sizeof l->held);
+    memset(l->aligned, 0, sizeof l->aligned);
+}
+
+static void emit_border(struct lower *l)
+{
+    lower_save_flags(l);
+    lower_units_settle(l);
+    forget(l);
+}
+
+static uint32_t offset_of(const struct lower *l, unsigned n)
+{
+    uint32_t at = l->first_offset;
+    for (unsigned i = l->first; i < n; i++)
+        at += l->k->insns[i].len;
     return at;
 }
 
 /* What the fast version could not go on with: the plain one, from the first
- * instruction that it is needed for. */
-static void emit_plain(struct lower *l)
+ * instruction that it is needed for. next: the fast version of the next part. */
+static void emit_plain(struct lower *l, const uint8_t *next)
 {
     struct cold fast[COLD_MAX];
-    unsigned fasts = l->colds, first = l->k->count;
+    unsigned fasts = l->colds, first = l->end;
     memcpy(fast, l->cold, fasts * sizeof fast[0]);
     for (unsigned k = 0; k < fasts; k++) {
-        l->is_entered[fast[k].n] = true;
-        l->entry_x87_at[fast[k].n] = fast[k].x87_at;
+        struct place *p = lower_place(l, fast[k].n);
+        p->is_entered = true;
+        p->entry_x87_at = fast[k].x87_at;
         if (fast[k].n < first)
             first = fast[k].n;
     }
@@ -726,15 +727,18 @@ static void emit_plain(struct lower *l)
         return;
     l->colds = 0;
     l->plan = NULL;
-    l->flags = FLAGS_SAVED;
-    l->fix = FIX_NONE;
     l->ended = false;
-    l->units = 0;
-    l->x87_at = X87_SETTLED;
-    emit_insns(l, first, offset_of(l->k, first));
-    emit_late(l);
+    forget(l);
+    emit_insns(l, first, offset_of(l, first));
+    if (next) {
+        emit_border(l);
+        emit_jump_to(l->e, 16, next);
+    } else {
+        emit_end(l);
+        emit_late(l);
+    }
     for (unsigned k = 0; k < fasts; k++)
-        emit_patch(l->e, fast[k].site, l->entry[fast[k].n]);
+        emit_patch(l->e, fast[k].site, lower_place(l, fast[k].n)->entry);
 }
 
 static void emit_colds(struct lower *l)
@@ -743,20 +747,59 @@ static void emit_colds(struct lower *l)
         unsigned n = l->cold[k].n;
         emit_patch(l->e, l->cold[k].site, emit_here(l->e));
         lower_units_settle_cold(l, &l->cold[k]);
-        emit_interpret(l, n, offset_of(l->k, n + 1));
+        emit_interpret(l, n, offset_of(l, n + 1));
         if (l->k->insns[n].cls != CLASS_NORMAL)
             continue;
-        lower_units_back(l, n, offset_of(l->k, n + 1));
-        if (l->resume_flags[n] != FLAGS_SAVED)
+        lower_units_back(l, n, offset_of(l, n + 1));
+        if (lower_place(l, n)->resume_flags != FLAGS_SAVED)
             emit_restore(l->e);
-        emit_jump_to(l->e, 16, l->resume[n]);
+        emit_jump_to(l->e, 16, lower_place(l, n)->resume);
     }
+}
+
+/* One part: its fast version into `hot`, everything else into `cold`. */
+static void lower_part(struct lower *l, struct emit *hot, struct emit *cold)
+{
+    bool is_last = l->end == l->k->count;
+    const uint8_t *next = NULL;
+    l->e = hot;
+    l->n = l->first;
+    l->offset = l->first_offset;
+    l->plan = NULL;
+    l->colds = l->stops = l->need_count = l->sides = 0;
+    for (unsigned n = l->first; n < l->end; n++)
+        lower_place(l, n)->is_entered = false;
+    if (l->is64) {
+        plan_part(&l->room, &l->k->insns[l->first], l->end - l->first,
+                  l->first_offset);
+        l->plan = l->room.slots ? &l->room : NULL;
+    }
+    if (!l->is16)
+        lower_units_start(l);
+    emit_insns(l, l->first, l->first_offset);
+    if (is_last) {
+        emit_end(l);
+        l->e = cold;
+        emit_late(l);
+    } else if (l->plan) {
+        emit_border(l);
+        next = emit_here(hot);
+    }
+    uint32_t end_offset = l->offset;
+    l->e = cold;
+    if (l->plan)
+        emit_plain(l, next);
+    emit_sides(l);
+    emit_colds(l);
+    lower_units_finish(l);
+    emit_stops(l);
+    l->first_offset = end_offset;
 }
 
 const void *jit_lower(struct jit *j, struct block_code *head,
                       const struct block_code *k, bool *full)
 {
-    struct plan plan;
+    struct lower l;
     struct emit hot = {.at = j->rw + j->used,
                        .end = j->rw + j->cold_first,
                        .to_exec = j->exec - j->rw};
@@ -764,38 +807,28 @@ const void *jit_lower(struct jit *j, struct block_code *head,
                         .end = j->rw + j->bytes,
                         .to_exec = j->exec - j->rw};
     uint32_t start = (uint32_t)(k->start & (PAGE_BYTES - 1));
-    struct lower l = {.j = j,
-                      .e = &hot,
-                      .head = head,
-                      .k = k,
-                      .is64 = k->mode == MODE_64,
-                      .is16 = k->mode == MODE_16,
-                      .offset = start,
-                      .x87_at = X87_SETTLED};
     uint32_t first_slot = j->slot_count;
     const uint8_t *code = emit_here(&hot);
-    if (k->count > PLAN_INSNS)
-        return NULL;
-    if (l.is64) {
-        plan_block(&plan, k, start);
-        l.plan = plan.slots ? &plan : NULL;
-    }
+    memset(&l, 0, offsetof(struct lower, cold));
+    l.j = j;
+    l.e = &hot;
+    l.head = head;
+    l.k = k;
+    l.is64 = k->mode == MODE_64;
+    l.is16 = k->mode == MODE_16;
+    l.first_offset = start;
+    l.x87_at = X87_SETTLED;
     bool counts = j->t2 && !l.is16;
     head->tier2 = T2_BANNED;
     uint8_t *hot_site = counts ? t2_emit_counter(j->t2, &hot, head) : NULL;
     uint8_t *too_far = emit_budget(&l);
     emit_count(&l, 0, 1);
-    if (!l.is16)
-        lower_units_start(&l);
-    emit_insns(&l, 0, start);
-    l.e = &cold;
-    emit_late(&l);
-    if (l.plan)
-        emit_plain(&l);
-    emit_sides(&l);
-    emit_colds(&l);
-    lower_units_finish(&l);
-    emit_stops(&l);
+    for (; l.first < k->count; l.first = l.end) {
+        unsigned left = k->count - l.first;
+        l.end = l.first + (left < j->options.part_max ? left
+                                                      : j->options.part_max);
+        lower_part(&l, &hot, &cold);
+    }
     emit_stubs(&l);
     emit_refusal(&l, too_far, hot_site, start);
     if (hot.full || cold.full) {

@@ -1,4 +1,8 @@
-/* Lowering a block: shared between the rules (lower_*.c). */
+/* Lowering a block: shared between the rules (lower_*.c).
+ *
+ * Long blocks are lowered in parts of PLAN_INSNS instructions; ticks are taken
+ * for the block. What is known of registers, of the units and of pages ends with
+ * the part. */
 #ifndef RELIVE_JIT_LOWER_H
 #define RELIVE_JIT_LOWER_H
 
@@ -72,7 +76,8 @@ struct need {
     uint8_t *site;
     const uint8_t *resume;
     uint16_t offset; /* of the instruction in its page */
-    uint8_t n, unit;
+    uint16_t n;
+    uint8_t unit;
     int32_t x87_at;
 };
 
@@ -83,6 +88,10 @@ struct lower {
     const struct block_code *k; /* head, or joined */
     const struct insn *i; /* current instruction */
     unsigned n;           /* its index */
+    /* The part of the block that is being lowered: its first instruction, the
+     * one behind its last, and the page offset of the first. */
+    unsigned first, end;
+    uint32_t first_offset;
     uint32_t offset;      /* page offset of its first byte */
     bool is64, is16;
     enum flag_place flags;
@@ -92,32 +101,46 @@ struct lower {
                              cpu->jit_x87_ip does not have it yet */
     bool ended;           /* the block's last jump has been emitted */
     struct rm mem;        /* see lower_operand() */
-    /* The fast version of a block follows a plan; what it cannot go on with
-     * goes on in the plain one (NULL), which looks up every access. */
+    /* The fast version of a part follows a plan; what it cannot go on with
+     * goes on in the plain one (NULL), which looks up every access, up to the
+     * next part. */
     const struct plan *plan;
     enum { HELD_NOT, HELD_READ, HELD_WRITE } held[PLAN_SLOTS]; /* addends */
     uint8_t aligned[PLAN_SLOTS]; /* which offsets of a group are known to lie at
                                     multiples of 16: their low 4 bits, + 1 */
-    struct cold cold[COLD_MAX];
-    unsigned colds;
     struct late late; /* of the block's last instruction */
     bool is_late;
-    struct stop stop[STOPS_MAX];
-    unsigned stops;
     struct stub stub[STUBS_MAX];
     unsigned stubs;
+    unsigned colds, stops, need_count, sides; /* of the part */
+
+    /* ---- from here on written before it is read, and so never cleared */
+    struct cold cold[COLD_MAX];
+    struct stop stop[STOPS_MAX];
     struct side side[SIDES_MAX];
-    unsigned sides;
-    /* Per instruction: where cold paths come back, and the flags there; where
-     * the fast version goes on in the plain one, with flags SAVED. */
-    const uint8_t *resume[PLAN_INSNS], *entry[PLAN_INSNS];
-    uint8_t resume_flags[PLAN_INSNS];
-    bool is_entered[PLAN_INSNS];
-    uint8_t resume_units[PLAN_INSNS];
-    int32_t entry_x87_at[PLAN_INSNS];
+    /* Per instruction of the part (lower_place()): where cold paths come back,
+     * and the flags there; where the fast version goes on in the plain one, with
+     * flags SAVED. */
+    struct place {
+        const uint8_t *resume, *entry;
+        int32_t entry_x87_at;
+        uint8_t resume_flags, resume_units;
+        bool is_entered;
+    } place[PLAN_INSNS];
     struct need needs[NEED_MAX];
-    unsigned need_count;
+    struct plan room;
 };
+
+static inline struct place *lower_place(struct lower *l, unsigned n)
+{
+    return &l->place[n - l->first];
+}
+
+/* What the plan says of the current instruction's access, or NULL. */
+static inline const struct plan_access *lower_planned(const struct lower *l)
+{
+    return l->plan ? &l->plan->access[l->n - l->first] : NULL;
+}
 
 /* Page offset behind the current instruction. */
 static inline uint32_t lower_next(const struct lower *l)
@@ -149,6 +172,7 @@ bool lower_bits(struct lower *l);
 bool lower_exchange(struct lower *l);
 bool lower_system(struct lower *l);
 bool lower_high(struct lower *l);
+bool lower_segment_register(struct lower *l);
 
 /* ---- flags */
 void lower_save_flags(struct lower *l);    /* AX holds them */
@@ -222,7 +246,7 @@ void lower_cold(struct lower *l, uint8_t *site);
 /* ---- vector and x87 state (lower_units.c) */
 /* From here on the host's unit holds the guest's state. */
 void lower_need(struct lower *l, enum lower_unit unit);
-/* The same at the start of the block for what its instructions use. */
+/* The same at the start of the part for what its instructions use. */
 void lower_units_start(struct lower *l);
 /* Before what may leave the block or call C: no x87_at is outstanding. */
 void lower_units_settle(struct lower *l);
@@ -234,8 +258,9 @@ void lower_units_finish(struct lower *l); /* the out-of-line code */
 /* Which unit the rule for this instruction uses, or 0. */
 unsigned lower_sse_unit(const struct insn *i);
 unsigned lower_x87_unit(const struct lower *l, const struct insn *i);
-/* What tier 2 needs of a vector instruction that reads and writes XMM registers,
- * memory and a general register, and no flags. False: it is not one. */
+/* What tier 2 needs of a vector instruction on XMM registers, memory and one
+ * general register, which it reads (is_general) or writes (is_value). False: it
+ * is not one. */
 struct lower_vector {
     uint32_t op;
     uint8_t prefix, size; /* size 8: REX.W */
@@ -244,6 +269,9 @@ struct lower_vector {
     bool has_imm;
     bool is_memory, is_store, is_aligned; /* rm is the memory operand */
     bool is_general;                      /* rm is general register `rm` */
+    bool is_value, is_value_rm; /* reg, or rm, is general register `value` */
+    bool sets_flags;
+    uint8_t value;
     uint8_t bytes;                        /* of memory */
 };
 bool lower_sse_vector(const struct insn *i, struct lower_vector *v);

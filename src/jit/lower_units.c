@@ -1,5 +1,5 @@
-/* Guest state in the host's vector and x87 units. A block that uses a unit makes
- * sure at its start that the host's holds the guest's state; calling C gives it
+/* Guest state in the host's vector and x87 units. A part of a block that uses a
+ * unit makes sure at its start that the host's holds the guest's state; calling C gives it
  * back to struct cpu, so what follows a call makes sure again. Where the guest's
  * state forbids it (an exception is unmasked, CR0.TS is set, ...) the block is
  * left and tier 0 executes what comes. */
@@ -38,7 +38,7 @@ void lower_need(struct lower *l, enum lower_unit unit)
         (struct need){.site = site,
                       .resume = emit_here(l->e),
                       .offset = (uint16_t)l->offset,
-                      .n = (uint8_t)l->n,
+                      .n = (uint16_t)l->n,
                       .unit = (uint8_t)unit,
                       .x87_at = l->x87_at};
 }
@@ -46,7 +46,7 @@ void lower_need(struct lower *l, enum lower_unit unit)
 void lower_units_start(struct lower *l)
 {
     unsigned units = 0;
-    for (unsigned n = 0; n < l->k->count; n++)
+    for (unsigned n = l->first; n < l->end; n++)
         units |= lower_sse_unit(&l->k->insns[n]) |
                  lower_x87_unit(l, &l->k->insns[n]);
     if (units & UNIT_X87)
@@ -88,7 +88,7 @@ static void refuse(struct lower *l, unsigned n, uint32_t offset)
 void lower_units_back(struct lower *l, unsigned n, uint32_t next)
 {
     for (unsigned unit = UNIT_X87; unit >= UNIT_SIMD; unit >>= 1) {
-        if (!(l->resume_units[n] & unit) || n + 1u == l->k->count)
+        if (!(lower_place(l, n)->resume_units & unit) || n + 1u == l->k->count)
             continue;
         emit_call(l->e, load_thunk(l, unit));
         uint8_t *loaded = emit_jump(l->e, 4);

@@ -335,15 +335,18 @@ static void explicit_access(struct planner *p, const struct insn *i,
     enter(p, a, at, writes_memory(i));
 }
 
-void plan_block(struct plan *plan, const struct block_code *k, uint32_t start)
+void plan_part(struct plan *plan, const struct insn *insns, unsigned count,
+               uint32_t start)
 {
-    struct planner p = {.plan = plan, .next_symbol = SYMBOL_FREE};
+    struct planner p;
     uint32_t next = start;
+    p.plan = plan;
+    p.next_symbol = SYMBOL_FREE;
     plan->groups = 0;
     plan->slots = 0;
     forget_all(&p);
-    for (unsigned n = 0; n < k->count; n++) {
-        const struct insn *i = &k->insns[n];
+    for (unsigned n = 0; n < count; n++) {
+        const struct insn *i = &insns[n];
         struct plan_access *a = &plan->access[n];
         *a = (struct plan_access){.group = PLAN_NONE};
         next += i->len;

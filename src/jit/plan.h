@@ -1,4 +1,5 @@
-/* What is known of a 64-bit block's memory accesses before it is lowered: which
+/* What is known of the memory accesses of a part of a 64-bit block before it is
+ * lowered: which
  * of them lie at fixed distances of each other, so that one look into the TLB
  * serves all of them.
  *
@@ -15,7 +16,7 @@ enum {
     PLAN_SLOTS = 8,
     PLAN_SPAN_MAX = 1024,  /* bytes: beyond, a page border is too likely */
     PLAN_NONE = 0xff,
-    PLAN_INSNS = 64
+    PLAN_INSNS = 64 /* of a part */
 };
 
 struct plan_group {
@@ -43,7 +44,8 @@ struct plan {
     unsigned slots; /* groups of two and more members that have one */
 };
 
-/* start: page offset of the block. */
-void plan_block(struct plan *p, const struct block_code *k, uint32_t start);
+/* `count` instructions, at most PLAN_INSNS, the first at page offset `start`. */
+void plan_part(struct plan *p, const struct insn *insns, unsigned count,
+               uint32_t start);
 
 #endif

@@ -84,6 +84,7 @@ static bool has_room(const struct t2 *t, const struct t2_request *q)
     const struct jit *j = t->j;
     return j->used + q->code_bytes + 64 < j->cold_first &&
            j->slot_count + q->link_count < JIT_SLOTS &&
+           j->blocks < j->options.blocks_max &&
            t->use_count + q->block_count < T2_USES;
 }
 
@@ -98,8 +99,7 @@ static void relocate(struct jit *j, const struct t2_request *q, uint8_t *at)
         v -= moved;
         memcpy(site, &v, 4);
     }
-    for (unsigned n = 0; n < q->fallback_count; n++)
-        emit_patch(&e, at + q->fallbacks[n], q->trace->fallback);
+    emit_patch(&e, at + q->fallback_at, q->trace->fallback);
     for (unsigned n = 0; n < q->link_count; n++) {
         const struct t2_link *l = &q->links[n];
         uint32_t s = j->slot_count++;
@@ -138,6 +138,7 @@ static void install(struct t2 *t, struct t2_request *q)
         t->most_id = trace->id;
     jump_at(j, q->head->code, j->exec + (at - j->rw));
     trace->is_installed = true;
+    j->blocks++;
     j->stats.tier2_blocks_compiled++;
     if (j->options.on_code) {
         const struct jit_code made = {j->exec + (at - j->rw), q->code_bytes,
@@ -239,6 +240,7 @@ void t2_drop_trace(struct t2 *t, uint32_t id, bool is_head_gone)
     if (!trace || !trace->is_installed)
         return;
     trace->is_installed = false; /* its memory stays until a flush */
+    t->j->blocks--;
     t->j->stats.tier2_dropped++;
     jump_at(t->j, t->j->exec + (trace->entry - t->j->rw), trace->fallback);
     if (!is_head_gone)

@@ -58,10 +58,10 @@ struct t2_request {
     struct t2_trace *trace; /* owned until installed */
     bool is_compiled;
     uint8_t *code; /* owned */
-    uint32_t code_bytes, fix_count, link_count, fallback_count;
+    uint32_t code_bytes, fix_count, link_count;
     uint32_t *fixes;       /* owned */
     struct t2_link *links; /* owned */
-    uint32_t fallbacks[4];
+    uint32_t fallback_at; /* displacement of the jump to tier 1 */
     uint64_t pass_ns[JIT_PASSES], total_ns;
 };
 

@@ -93,11 +93,10 @@ static bool keep(struct t2_compiler *c, struct t2_request *q)
     memcpy(q->code, g->buffer, g->code_bytes);
     memcpy(q->fixes, g->fixes, g->fix_count * sizeof *q->fixes);
     memcpy(q->links, g->links, g->link_count * sizeof *q->links);
-    memcpy(q->fallbacks, g->fallbacks, sizeof q->fallbacks);
     q->code_bytes = g->code_bytes;
     q->fix_count = g->fix_count;
     q->link_count = g->link_count;
-    q->fallback_count = g->fallback_count;
+    q->fallback_at = g->fallback_at;
     return true;
 }
 

@@ -192,6 +192,17 @@ static void emit_page(struct t2_gen *g, uint64_t rip)
     t2g_op(g, 8, 0x89, H_RCX, rm_abs(&g->j->cpu->jit_page), 8, 0);
 }
 
+void t2g_to_fallback(struct t2_gen *g)
+{
+    uint8_t *site = emit_jump(&g->e, 16);
+    if (g->fallback) {
+        emit_patch(&g->e, site, g->fallback);
+        return;
+    }
+    g->fallback = site - 1 + g->e.to_exec; /* later ones jump to this jump */
+    g->fallback_at = (uint32_t)(site - g->buffer);
+}
+
 static void emit_linked(struct t2_gen *g, uint64_t rip)
 {
     struct emit *e = &g->e;
@@ -233,7 +244,7 @@ static void emit_unless_canonical(struct t2_gen *g, unsigned before)
     emit_state(g, m);
     emit_page(g, m->rip);
     emit_mov_ri(e, H_RCX, (uint32_t)(m->rip & (PAGE_BYTES - 1)));
-    t2g_jump_out(g, 16, g->j->exit_at);
+    t2g_jump_out(g, 16, g->j->exit_refused); /* it is for tier 0 */
     emit_patch(e, fine, emit_here(e));
 }
 
@@ -263,7 +274,12 @@ static void exit_static(struct t2_gen *g, const struct t2_op *o)
     const struct t2_map *m = &g->ir->maps[o->map];
     if (!is_elsewhere(g, m)) {
         emit_state(g, m);
-        emit_linked(g, m->rip);
+        /* In front of the head's instruction the trace would only be entered,
+         * and left, again: tier 1 is to go on. */
+        if (m->rip == g->ir->head && m->retired == 0)
+            t2g_to_fallback(g);
+        else
+            emit_linked(g, m->rip);
         return;
     }
     if (o->imm) {
@@ -406,11 +422,10 @@ static void cold_slow(struct t2_gen *g, struct t2_cold *c)
 static void cold_head(struct t2_gen *g, bool to_entry)
 {
     emit_state(g, &g->ir->maps[g->ir->loop_map]);
-    uint8_t *jump = emit_jump(&g->e, 16);
     if (to_entry)
-        emit_patch(&g->e, jump, g->buffer + g->entry_top + g->e.to_exec);
+        emit_jump_to(&g->e, 16, g->buffer + g->entry_top + g->e.to_exec);
     else
-        g->fallbacks[g->fallback_count++] = (uint32_t)(jump - g->buffer);
+        t2g_to_fallback(g);
 }
 
 void t2g_colds(struct t2_gen *g)

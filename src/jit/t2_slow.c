@@ -127,14 +127,7 @@ static void leave(struct jit *j, const struct t2_site *s)
     restore_state(j, s);
     c->probe.rip = c->r[REG_RIP];
     c->r[REG_RIP] += i->len;
-    uint64_t before = c->tick - c->skew;
-    enum exc e = i->fn(c, i);
-    if (e)
-        cpu_insn_failed(c, i, e);
-    else
-        c->tick++;
-    j->stats.handler_calls++;
-    j->stats.handler_insns += c->tick - c->skew - before;
+    (void)jit_handle(j, i);
 }
 
 void *t2_slow(struct jit *j, struct t2_site *s)

@@ -97,6 +97,7 @@ bool t2_thread_new(struct t2 *t, struct error *err)
         free(w);
         return error_set(err, ERR_NOMEM, "the JIT thread does not start");
     }
+    (void)pthread_setname_np(w->thread, "jit");
     t->thread = w;
     return true;
 }
