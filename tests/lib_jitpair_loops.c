@@ -237,6 +237,90 @@ static void gen_more(struct loops *g)
     }
 }
 
+/* Read-modify-write, scans, flags and strings. */
+static void gen_rare(struct loops *g)
+{
+    static const char *const flags[] = {"\xf8",     "\xf9", "\xf5", "\x9f",
+                                        "\x9c\x5a", "\xfc", "\x9e", "\xfa",
+                                        "\x0f\x31"}; /* RDTSC */
+    static const uint8_t strings[] = {0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad};
+    unsigned size = a_size(g), wide = size < 2 ? 2 : size;
+    unsigned d = data_register(g);
+    switch (below(g, 12)) {
+    case 0: /* BSF, BSR */
+        register_form(g, size ? size : 2, 0x0fbc | below(g, 2), d,
+                      data_register(g));
+        return;
+    case 1:
+        memory_form(g, size ? size : 2, 0x0fbc | below(g, 2), d);
+        return;
+    case 2: /* POPCNT */
+        u8(g, 0xf3);
+        register_form(g, 2, 0x0fb8, d, data_register(g));
+        return;
+    case 3: /* CMPXCHG */
+        memory_form(g, size, size ? 0x0fb1 : 0x0fb0, d);
+        return;
+    case 4: /* XADD */
+        memory_form(g, size, size ? 0x0fc1 : 0x0fc0, d);
+        return;
+    case 5: { /* BT and its kind, by a register */
+        static const uint16_t ops[4] = {0x0fa3, 0x0fab, 0x0fb3, 0x0fbb};
+        memory_form(g, wide, ops[below(g, 4)], COUNTER);
+        return;
+    }
+    case 6: /* by a constant */
+        memory_form(g, wide, 0x0fba, 4 + below(g, 4));
+        u8(g, below(g, 64));
+        return;
+    case 7: /* CMPXCHG8B */
+        memory_form(g, 2, 0x0fc7, 1);
+        return;
+    case 8: { /* AH, DH, BH: no REX */
+        unsigned x = 4 + below(g, 4), y = below(g, 8);
+        x = x == 5 ? 4 : x;
+        y = (y & 3) == 1 ? 6 : y;
+        u8(g, below(g, 8) << 3 | 2 * below(g, 2));
+        u8(g, 0xc0 | x << 3 | y);
+        return;
+    }
+    case 9: {
+        unsigned n = below(g, 9);
+        bool is_system = n == 7 && (g->s->user || !one_in(g, 4));
+        const char *b = flags[is_system ? 0 : n];
+        memcpy(g->code + g->at, b, strlen(b));
+        g->at += (unsigned)strlen(b);
+        return;
+    }
+    case 10:
+        u8(g, strings[below(g, 6)]);
+        return;
+    default: /* XCHG of any size */
+        memory_form(g, size, size ? 0x87 : 0x86, d);
+    }
+}
+
+/* Vector instructions that leave general registers or flags. */
+static void gen_vector(struct loops *g)
+{
+    static const char *const forms[] = {
+        "\x66\x0f\x2e\xc1",         /* UCOMISD XMM0, XMM1 */
+        "\x0f\x2f\xd3",             /* COMISS XMM2, XMM3 */
+        "\xf2\x0f\x2c\xc1",         /* CVTTSD2SI EAX, XMM1 */
+        "\xf3\x0f\x2d\xd2",         /* CVTSS2SI EDX, XMM2 */
+        "\x66\x0f\x7e\xc8",         /* MOVD EAX, XMM1 */
+        "\x66\x0f\x6e\xd3",         /* MOVD XMM2, EBX */
+        "\x66\x0f\xd7\xd9",         /* PMOVMSKB EBX, XMM1 */
+        "\x66\x0f\x50\xd1",         /* MOVMSKPD EDX, XMM1 */
+        "\x66\x0f\x38\x17\xc8",     /* PTEST XMM1, XMM0 */
+        "\x66\x0f\x3a\x16\xd0\x02", /* PEXTRD EAX, XMM2, 2 */
+        "\x66\x0f\xef\xc1",         /* PXOR XMM0, XMM1 */
+        "\xf2\x0f\x2a\xc8"};        /* CVTSI2SD XMM1, EAX */
+    const char *b = forms[below(g, 12)];
+    memcpy(g->code + g->at, b, strlen(b));
+    g->at += (unsigned)strlen(b);
+}
+
 /* A pointer moves on. */
 static void gen_advance(struct loops *g)
 {
@@ -292,8 +376,12 @@ static void gen_odd(struct loops *g)
 
 static void gen_item(struct loops *g, bool with_branches)
 {
-    unsigned what = below(g, 32);
-    if (what < 10)
+    unsigned what = below(g, 38);
+    if (what >= 36)
+        gen_vector(g);
+    else if (what >= 32)
+        gen_rare(g);
+    else if (what < 10)
         gen_alu(g);
     else if (what < 18)
         gen_move(g);

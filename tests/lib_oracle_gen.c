@@ -105,6 +105,14 @@ static const struct oracle_form *choose(struct oracle_forms *f,
     }
 }
 
+/* Linux lets a process wait after a locked access across cache lines (split lock
+ * and bus lock detection), for seconds when others do the same: so none. */
+static bool is_locked(const struct draft *d)
+{
+    return d->zi.mnemonic == ZYDIS_MNEMONIC_XCHG ||
+           (d->zi.attributes & ZYDIS_ATTRIB_HAS_LOCK);
+}
+
 /* False: not a case, try again. */
 static bool make_bytes(struct draft *d, const struct oracle_wish *w)
 {
@@ -125,6 +133,7 @@ static bool make_bytes(struct draft *d, const struct oracle_wish *w)
         memchr(k->bytes, 0xf3, d->zi.raw.modrm.offset - 2u))
         return false;
     if (!oracle_claims(&d->zi) ||
+        (is_locked(d) && d->zi.address_width == 16 && k->mode == ORACLE_32) ||
         (w->only >= 0 && (int)d->zi.mnemonic != w->only))
         return false;
     k->form = oracle_form_find(d->forms, k->mode, &d->zi, d->ops);
@@ -523,17 +532,6 @@ static uint64_t bit_offset_bytes(struct draft *d)
     return (uint64_t)((v >> 3) & -(int64_t)(d->ops[0].size / 8));
 }
 
-/* Linux lets a process wait after a locked access across cache lines (split lock
- * and bus lock detection), for seconds when others do the same: so none. */
-static uint64_t unsplit(const struct draft *d, uint64_t at, unsigned bytes)
-{
-    bool is_locked = d->zi.mnemonic == ZYDIS_MNEMONIC_XCHG ||
-                     (d->zi.attributes & ZYDIS_ATTRIB_HAS_LOCK);
-    if (is_locked && (at & 63) + bytes > 64)
-        at &= ~UINT64_C(15);
-    return at;
-}
-
 static void aim_memory(struct draft *d)
 {
     const ZydisDecodedOperand *o = explicit_memory(d);
@@ -541,7 +539,9 @@ static void aim_memory(struct draft *d)
     if (!o || (d->zi.address_width == 16 && d->out->mode == ORACLE_32))
         return;
     unsigned bytes = o->size / 8;
-    uint64_t at = unsplit(d, pick_target(d, bytes), bytes);
+    uint64_t at = pick_target(d, bytes);
+    if (is_locked(d) && ((at - 16) & 63) + bytes > 32) /* aim() may miss by a few */
+        at = (at & ~UINT64_C(63)) + 16;
     uint64_t shift = bit_offset_bytes(d);
     aim(d, o, at - shift);
     d->target = at;
@@ -579,6 +579,7 @@ void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
                      struct oracle_random *r, struct oracle_case *out)
 {
     struct draft d = {.out = out, .r = r, .forms = f};
+    out->is_block = false;
     while (!make_bytes(&d, w))
         continue;
     out->patch_bytes = 0;

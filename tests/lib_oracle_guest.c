@@ -31,6 +31,9 @@ enum {
     SYSTEM_PAGES = 12,
     WINDOW_PAGE = 16, /* the test window */
     LANDING = 32,     /* page of the window with the INT3 behind traces */
+    FROM_64 = 64,     /* in it: JMP to its start through memory */
+    FROM_32 = 80,
+    POINTER = 128,
     LANDING_PAGE = WINDOW_PAGE + ORACLE_PAGES,
     PHYSICAL_PAGES,
     JUMP_BYTES = 5,
@@ -39,8 +42,11 @@ enum {
     FLUSHED_EVERY = 512, /* cases: counting goes through all traces */
     TSS_AT = 1024,
     HANDLER_SPACING = 16,
+    TRAINING_TICKS = 1 << 14, /* a branch must come to the next block */
     RUN_TICKS = 1 << 20
 };
+
+#define LANDS_AT (ORACLE_WINDOW + LANDING * PAGE_BYTES)
 
 struct oracle_guest {
     struct phys *phys;
@@ -216,6 +222,16 @@ static void build_ldt(struct oracle_guest *g)
     }
 }
 
+static void build_landing(uint8_t *at)
+{
+    memset(at, 0xcc, PAGE_BYTES);
+    memcpy(at + FROM_64, "\xff\x25", 2); /* jmp [rip + ...] */
+    store_le32(at + FROM_64 + 2, POINTER - FROM_64 - 6);
+    memcpy(at + FROM_32, "\xff\x25", 2); /* jmp [POINTER] */
+    store_le32(at + FROM_32 + 2, (uint32_t)LANDS_AT + POINTER);
+    store_le64(at + POINTER, LANDS_AT);
+}
+
 static bool start_jit(struct oracle_guest *g)
 {
     struct error err;
@@ -261,7 +277,7 @@ struct oracle_guest *oracle_guest_new(enum oracle_engine engine)
     build_gdt(g);
     build_ldt(g);
     memset(page(g, WINDOW_PAGE + ORACLE_CODE_FIRST), 0xcc, ORACLE_CODE_BYTES);
-    memset(page(g, LANDING_PAGE), 0xcc, PAGE_BYTES);
+    build_landing(page(g, LANDING_PAGE));
     if (!cpu_init(&g->cpu, g->phys, cpu_model_find(CPU_MODEL_DEFAULT), &board,
                   &err)) {
         phys_free(g->phys);
@@ -367,6 +383,12 @@ static void load_data(struct oracle_guest *g, const struct oracle_shared *s,
         memcpy(data + (k->patch_at - ORACLE_DATA), k->patch, k->patch_bytes);
 }
 
+/* An indirect jump, with which a path ends however long it is. */
+static unsigned block_landing(const struct oracle_case *k)
+{
+    return k->mode == ORACLE_64 ? FROM_64 : FROM_32;
+}
+
 /* The instruction, and the jump behind it where that is needed and fits. */
 static void load_code(struct oracle_guest *g, const struct oracle_case *k)
 {
@@ -376,13 +398,14 @@ static void load_code(struct oracle_guest *g, const struct oracle_case *k)
     uint8_t bytes[sizeof k->bytes];
     memcpy(bytes, k->bytes, sizeof bytes);
     g->jumps = g->engine >= ORACLE_TIER2 && !k->stepped &&
-               !k->loads_flags && k->mode != ORACLE_16 && k->form >= 0 &&
+               !k->loads_flags && k->mode != ORACLE_16 &&
+               (k->form >= 0 || k->is_block) &&
                at + k->length + JUMP_BYTES <= ORACLE_CODE_BYTES;
     if (g->jumps) {
         bytes[k->length] = 0xe9;
         store_le32(bytes + k->length + 1,
-                   (uint32_t)(ORACLE_WINDOW + LANDING * PAGE_BYTES - linear -
-                              k->length - JUMP_BYTES));
+                   (uint32_t)(LANDS_AT + (k->is_block ? block_landing(k) : 0) -
+                              linear - k->length - JUMP_BYTES));
     }
     if (at == g->code_at && !memcmp(bytes, g->code, sizeof bytes))
         return; /* what was compiled of it stays */
@@ -473,17 +496,17 @@ static bool is_limited(const struct oracle_guest *g,
 }
 
 static void run(struct oracle_guest *g, const struct oracle_case *k,
-                uint32_t rflags)
+                uint32_t rflags, unsigned ticks)
 {
     struct cpu *c = &g->cpu;
     load_state(g, k);
     if (g->jit) /* the path ends with the jump */
-        g->jit->options.trace_max = g->jumps ? 2 : 1;
+        g->jit->options.trace_max = k->is_block ? 5000 : g->jumps ? 2 : 1;
     if (k->stepped && !is_limited(g, k))
         rflags |= FLAG_TF;
     cpu_set_rflags(c, rflags);
     cpu_update_single(c);
-    cpu_run(c, c->tick + (k->stepped ? 1 : RUN_TICKS));
+    cpu_run(c, c->tick + ticks);
     /* stopped for attention, the trap is still pending */
     for (unsigned n = 0; n < STOPS && c->cpl == 3 && !is_limited(g, k); n++)
         cpu_run(c, c->tick + 1);
@@ -500,7 +523,7 @@ void oracle_guest_train(struct oracle_guest *g, const struct oracle_shared *s,
         return;
     for (unsigned n = 0; n < RUNS_TO_TRACE; n++) {
         load_data(g, s, k);
-        run(g, k, (uint32_t)k->in.rflags & ~FLAG_AC);
+        run(g, k, (uint32_t)k->in.rflags & ~FLAG_AC, TRAINING_TICKS);
         if (is_open || g->cpu.r[REG_RIP] / HANDLER_SPACING !=
                            page_fault / HANDLER_SPACING)
             continue;
@@ -516,12 +539,11 @@ void oracle_guest_run(struct oracle_guest *g, const struct oracle_shared *s,
 {
     struct cpu *c = &g->cpu;
     uint8_t *data = page(g, WINDOW_PAGE + ORACLE_DATA_FIRST);
-    uint64_t landing = ORACLE_WINDOW + LANDING * PAGE_BYTES;
     load_data(g, s, k);
     load_code(g, k);
-    run(g, k, (uint32_t)k->in.rflags);
+    run(g, k, (uint32_t)k->in.rflags, k->stepped ? 1 : RUN_TICKS);
     store_result(g, out);
-    if (g->jumps && out->out.rip == landing + 1)
+    if (g->jumps && out->out.rip == LANDS_AT + 1)
         out->out.rip = k->in.rip + k->length + 1;
     if (k->stepped && is_limited(g, k)) {
         out->out.rflags |= FLAG_TF;

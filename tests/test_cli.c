@@ -26,7 +26,7 @@ enum {
     ARGS_MAX = 40,
     TEXT_MAX = 1 << 16,
     BIOS_BYTES = 65536,
-    CHILD_SECONDS = 60,
+    CHILD_SECONDS = 600,
     PATIENCE_MS = 30000 /* with a child that starts */
 };
 

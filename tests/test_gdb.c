@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { TEXT_MAX = 1 << 16, SECONDS = 50 };
+enum { TEXT_MAX = 1 << 16, SECONDS = 600 };
 
 struct fixture {
     char relive[4096];

@@ -17,8 +17,10 @@
 enum {
     FIRST_SEED = 20250101,
     SEEDS = 100,
+    SEEDS_16 = 30,
     LONG = 1 << JP_LONG,
     BITS_32 = 1 << JP_COMPAT | 1 << JP_FLAT | 1 << JP_PAGED32 | 1 << JP_PAE,
+    BITS_16 = 1 << JP_REAL | 1 << JP_V86 | 1 << JP_PROT16,
     ALL = LONG | BITS_32
 };
 
@@ -264,6 +266,81 @@ static void blocks_of_a_thousand_instructions_are_compiled(void **state)
     assert_true(jp_run_code(LONG | 1 << JP_FLAT, code, used, stdout));
 }
 
+/* ---- 16-bit code
+ * ----------------------------------------------------------------- */
+
+static void offsets_wrap_at_64_kib_and_operands_do_not(void **state)
+{
+    (void)state;
+    SAME(BITS_16, "\xbb\xff\xff\xbe\x03\x00" /* mov bx, ffffh; mov si, 3 */
+                  "\x8a\x00\x00\x40\x10"     /* mov al, [bx + si]; add [bx +
+                                               si + 16], al */
+                  "\x40\x8b\x07\x40");        /* mov ax, [bx]: beyond the end */
+}
+
+static void prefixes_make_operands_and_addresses_wide(void **state)
+{
+    (void)state;
+    SAME(BITS_16,
+         "\x66\xbb\xfc\xff\x00\x00\x66\xff\xc3" /* mov ebx, fffch; inc ebx */
+         "\x67\x8b\x03\x67\x66\x01\x43\xf0" /* mov ax, [ebx]; add [ebx-16] */
+         "\x66\x50\x66\x5a\x66\x68\x78\x56\x34\x12\x66\x5e" /* push, pop */
+         "\x67\x8d\x7c\x1b\x05"               /* lea di, [ebx + ebx + 5] */
+         "\x66\x8d\x7f\x05"                   /* lea edi, [bx + 5] */
+         "\x67\x66\x8b\x43\x01");             /* at 10000h: beyond the end */
+}
+
+static void stacks_of_16_bits_wrap(void **state)
+{
+    (void)state;
+    SAME(BITS_16, "\xbc\x00\x20\x66\xbd\x10\x1f\x34\x12" /* sp, ebp */
+                  "\x50\xc9\x54\x5b\x9c\x58"  /* push; leave; push sp; ... */
+                  "\xc8\x08\x00\x00\xc9\x60\x61" /* enter; leave; pusha... */
+                  "\xbc\x00\x00\x50\x5b");    /* mov sp, 0; push ax; pop bx */
+}
+
+static void near_branches_of_both_sizes_chain(void **state)
+{
+    (void)state;
+    SAME(BITS_16, "\xb9\x05\x00\xe8\x04\x00\xe2\xfb" /* call; loop */
+                  "\xeb\x0d\x40\x66\xe8\x03\x00\x00\x00" /* f: call g, 32 bits */
+                  "\xc3\x90\x90\x66\xc3\x90\x90"   /* ret; g: ret */
+                  "\x41\xe3\xfd\x66\x0f\x85\x00\x00\x00\x00"); /* jcxz, jnz */
+}
+
+static void jumps_beyond_the_limit_fault(void **state)
+{
+    (void)state;
+    SAME(BITS_16, "\x66\xb8\x00\x00\x01\x00" /* mov eax, 10000h */
+                  "\x54\x5b\x66\xff\xd0");   /* push sp; pop bx; call eax */
+    SAME(BITS_16, "\x66\x68\x34\x12\x01\x00\x66\xc3"); /* push; ret */
+}
+
+static void segment_registers_load_in_a_block(void **state)
+{
+    (void)state;
+    SAME(BITS_16, "\x8c\xd8\x8e\xc0\x8e\xe0"     /* mov ax, ds; es; fs */
+                  "\x26\x8b\x1e\x10\x00\x64\x01\x1e\x20\x00"
+                  "\x16\x07\x26\xff\x0e\x00\x10" /* push ss; pop es; dec */
+                  "\x66\x1e\x66\x07\x8c\x1e\x30\x00" /* wide; mov [30h], ds */
+                  "\x8e\x06\x30\x00\x26\xfe\x06\x31\x00");
+}
+
+static void single_flags_change_alone(void **state)
+{
+    (void)state;
+    SAME(ALL | BITS_16, "\x04\x7f\xf9\x9c\x58\xf5\x9f\xf8\x10\xc0" /* stc;
+                                              pushf; pop; cmc; lahf; clc; adc */
+                        "\x0c\x80\xf5\x9c\x5b\xfd\xfc\xf9\x9c\x5a");
+}
+
+static void strings_stop_at_the_end_of_their_segment(void **state)
+{
+    (void)state;
+    SAME(BITS_16, "\xbe\xf0\xff\xbf\x00\x01\xb9\x0c\x00\xf3\xa4" /* inside */
+                  "\xbe\x00\x02\xbf\xf6\xff\xb9\x10\x00\xf3\xa5"); /* ends */
+}
+
 /* ---- code that changes
  * ---------------------------------------------------------- */
 
@@ -333,6 +410,22 @@ static void random_guests_stay_in_lockstep(void **state)
     assert_true(t.shutdowns < SEEDS / 5);
 }
 
+static void random_16_bit_guests_stay_in_lockstep(void **state)
+{
+    struct oracle_forms forms;
+    struct jp_totals t = {0};
+    (void)state;
+    assert_true(oracle_forms_init(&forms));
+    for (uint64_t seed = FIRST_SEED; t.programs < SEEDS_16; seed++)
+        if (jp_is_16(seed))
+            assert_true(jp_run(seed, &forms, false, stdout, &t));
+    oracle_forms_fini(&forms);
+    assert_true(t.compiled > 2000);
+    assert_true(t.links > 1000);
+    assert_true(t.compiled_insns > 50000);
+    assert_true(t.shutdowns < SEEDS_16 / 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,9 +447,18 @@ int main(void)
         cmocka_unit_test(guards_at_the_head_make_progress),
         cmocka_unit_test(calls_and_returns_chain),
         cmocka_unit_test(blocks_of_a_thousand_instructions_are_compiled),
+        cmocka_unit_test(offsets_wrap_at_64_kib_and_operands_do_not),
+        cmocka_unit_test(prefixes_make_operands_and_addresses_wide),
+        cmocka_unit_test(stacks_of_16_bits_wrap),
+        cmocka_unit_test(near_branches_of_both_sizes_chain),
+        cmocka_unit_test(jumps_beyond_the_limit_fault),
+        cmocka_unit_test(segment_registers_load_in_a_block),
+        cmocka_unit_test(single_flags_change_alone),
+        cmocka_unit_test(strings_stop_at_the_end_of_their_segment),
         cmocka_unit_test(a_store_into_the_running_block_is_seen_at_once),
         cmocka_unit_test(a_cache_too_small_is_an_error),
         cmocka_unit_test(random_guests_stay_in_lockstep),
+        cmocka_unit_test(random_16_bit_guests_stay_in_lockstep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,7 +205,19 @@ static enum exc op_undefined(struct cpu *c, const struct insn *i)
     return cpu_fault(c, EXC_UD, 0);
 }
 
-static void choose_handler(struct insn *out, const ZydisDecodedInstruction *zi)
+/* MOV and POP that may change the mode, or what compiled code takes for granted.
+ * 16-bit code takes nothing for granted of data segments. */
+static bool ends_block(const struct insn *i, enum cpu_mode mode)
+{
+    unsigned to = i->classes & 15;
+    if (to == REG_CLASS_SEGMENT)
+        return i->mnemonic != ZYDIS_MNEMONIC_PUSH &&
+               (mode != MODE_16 || i->dst == SEG_CS || i->dst == SEG_SS);
+    return to == REG_CLASS_CONTROL || to == REG_CLASS_DEBUG;
+}
+
+static void choose_handler(struct insn *out, const ZydisDecodedInstruction *zi,
+                           enum cpu_mode mode)
 {
     const struct insn_rule *rule =
         zi->meta.category == ZYDIS_CATEGORY_STRINGOP
@@ -216,9 +228,7 @@ static void choose_handler(struct insn *out, const ZydisDecodedInstruction *zi)
     if (rule) {
         out->fn = rule->pick ? rule->pick(out) : rule->fn;
         out->cls = rule->cls;
-        unsigned to = out->classes & 15;
-        if (to == REG_CLASS_SEGMENT || to == REG_CLASS_CONTROL ||
-            to == REG_CLASS_DEBUG) /* MOV and POP that may change the mode */
+        if (ends_block(out, mode))
             out->cls = CLASS_STOP;
     }
     if (!out->fn) {
@@ -295,6 +305,6 @@ enum decode_result decode_insn(const uint8_t *bytes, unsigned available,
     }
     out->has_third = zi.operand_count_visible > 2;
     out->form = form_of(shape[0], shape[1]);
-    choose_handler(out, &zi);
+    choose_handler(out, &zi, mode);
     return DECODE_OK;
 }

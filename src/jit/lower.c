@@ -199,37 +199,6 @@ void lower_effective(struct lower *l)
     lower_effective_to(l, H_SCRATCH_A);
 }
 
-void lower_segment16(struct lower *l, unsigned seg, unsigned at, unsigned bytes,
-                     unsigned scratch)
-{
-    struct emit *e = l->e;
-    struct cpu *c = l->j->cpu;
-    unsigned last = bytes == 1 ? at : scratch;
-    if (bytes != 1)
-        emit_op(e, 8, 0x8d, last, rm_base(at, (int32_t)bytes - 1), 8, 0);
-    emit_op(e, 8, 0x3b, last, rm_abs(&c->ea_end[seg]), 8, 0);
-    lower_cold(l, emit_jump(e, 3)); /* jae */
-    emit_op(e, 4, 0x03, at, rm_abs(&c->ea_base[seg]), 8, 0);
-}
-
-void lower_segment(struct lower *l, unsigned bytes)
-{
-    const struct insn *i = l->i;
-    struct cpu *c = l->j->cpu;
-    if (l->is16) {
-        lower_segment16(l, i->seg, H_SCRATCH_A, bytes, H_SCRATCH_B);
-        return;
-    }
-    if (i->seg < SEG_FS && (l->is64 || i->seg != SEG_CS))
-        return; /* flat, base 0 */
-    if (!l->is64) { /* code segments are not writable, some not readable */
-        emit_alu_ri(l->e, 1, 7, rm_abs(&c->ea_flat[i->seg]), 0);
-        lower_cold(l, emit_jump(l->e, 4));
-    }
-    emit_op(l->e, l->is64 ? 8 : 4, 0x03, H_SCRATCH_A,
-            rm_abs(&c->ea_base[i->seg]), 8, 0);
-}
-
 void lower_tlb_entry(struct lower *l)
 {
     struct emit *e = l->e;
@@ -665,6 +634,7 @@ static void lower_insn(struct lower *l)
     static rule_fn *const rules[] = {
         lower_branch,   lower_int,    lower_shift, lower_muldiv, lower_bits,
         lower_exchange, lower_system, lower_high,  lower_string,
+        lower_segment_register,
         /* Not in 16-bit code: */ lower_sse, lower_x87};
     size_t count = sizeof rules / sizeof rules[0] - (l->is16 ? 2 : 0);
     if (l->i->cls != CLASS_NORMAL)

@@ -161,6 +161,7 @@ bool lower_bits(struct lower *l);
 bool lower_exchange(struct lower *l);
 bool lower_system(struct lower *l);
 bool lower_high(struct lower *l);
+bool lower_segment_register(struct lower *l);
 
 /* ---- flags */
 void lower_save_flags(struct lower *l);    /* AX holds them */
@@ -246,8 +247,9 @@ void lower_units_finish(struct lower *l); /* the out-of-line code */
 /* Which unit the rule for this instruction uses, or 0. */
 unsigned lower_sse_unit(const struct insn *i);
 unsigned lower_x87_unit(const struct lower *l, const struct insn *i);
-/* What tier 2 needs of a vector instruction that reads and writes XMM registers,
- * memory and a general register, and no flags. False: it is not one. */
+/* What tier 2 needs of a vector instruction on XMM registers, memory and one
+ * general register, which it reads (is_general) or writes (is_value). False: it
+ * is not one. */
 struct lower_vector {
     uint32_t op;
     uint8_t prefix, size; /* size 8: REX.W */
@@ -256,6 +258,9 @@ struct lower_vector {
     bool has_imm;
     bool is_memory, is_store, is_aligned; /* rm is the memory operand */
     bool is_general;                      /* rm is general register `rm` */
+    bool is_value, is_value_rm; /* reg, or rm, is general register `value` */
+    bool sets_flags;
+    uint8_t value;
     uint8_t bytes;                        /* of memory */
 };
 bool lower_sse_vector(const struct insn *i, struct lower_vector *v);

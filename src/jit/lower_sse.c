@@ -430,11 +430,69 @@ static bool describe(const struct insn *i, const struct row *row, bool general,
            (v->is_memory || (general ? is_general(i, 1) : is_vector(i, 1)));
 }
 
+/* Between a general register, which is written, and the other operand. */
+static bool describe_value(const struct insn *i, const struct row *row,
+                           struct lower_vector *v)
+{
+    bool is_extract = row->shape == SHAPE_EXTRACT;
+    v->is_value = true;
+    v->value = i->dst;
+    v->is_value_rm = row->shape != SHAPE_TO_GENERAL;
+    v->is_memory = i->form == FORM_RM;
+    v->reg = v->rm = i->src;
+    if (is_extract && i->form == FORM_MR) {
+        v->is_value = v->is_value_rm = false;
+        v->is_memory = v->is_store = true;
+        return is_vector(i, 1);
+    }
+    if (!is_general(i, 0))
+        return false;
+    if (v->is_value_rm || i->form == FORM_RR)
+        return i->form == FORM_RR && is_vector(i, 1);
+    return v->is_memory;
+}
+
+/* MOVD and MOVQ between registers. */
+static bool describe_low(const struct insn *i, const struct row *row,
+                         struct lower_vector *v)
+{
+    if (is_general(i, 0)) {
+        v->op = row->extra;
+        return describe_value(i, row, v);
+    }
+    v->reg = i->dst;
+    v->rm = i->src;
+    v->is_general = is_general(i, 1);
+    if (!v->is_general) {
+        v->prefix = 0xf3;
+        v->op = 0x0f7e;
+        v->size = 4;
+    }
+    return true;
+}
+
 static uint32_t vector_op(const struct insn *i, const struct row *row)
 {
+    if (row->shape == SHAPE_EXTRACT)
+        return row->op;
     if (i->form == FORM_MR)
         return row->extra;
     return i->form == FORM_RI ? row->extra & 0xffff : row->op;
+}
+
+static bool is_wide(const struct insn *i, const struct row *row)
+{
+    switch (row->shape) {
+    case SHAPE_FROM_GENERAL:
+        return row->bytes ? row->bytes == 8 : i->size1 == 8;
+    case SHAPE_TO_GENERAL:
+        return row->bytes && i->size == 8;
+    case SHAPE_LOW:
+    case SHAPE_EXTRACT:
+        return row->bytes == 8;
+    default:
+        return false;
+    }
 }
 
 bool lower_sse_vector(const struct insn *i, struct lower_vector *v)
@@ -442,18 +500,37 @@ bool lower_sse_vector(const struct insn *i, struct lower_vector *v)
     const struct row *row = row_of(i);
     if (!row || is_mmx(i))
         return false;
-    bool general = row->shape == SHAPE_FROM_GENERAL;
-    if (!general && row->shape != SHAPE_OP && row->shape != SHAPE_MOVE &&
-        row->shape != SHAPE_SHIFT &&
-        (row->shape != SHAPE_LOW || i->form == FORM_RR))
-        return false;
-    *v = (struct lower_vector){.op = vector_op(i, row), .prefix = row->prefix};
     unsigned bytes = row->bytes ? row->bytes & (unsigned)~LOOSE : i->size1;
-    bool is_wide = bytes == 8 && (general || row->shape == SHAPE_LOW);
-    v->size = is_wide ? 8 : 4;
-    v->bytes = (uint8_t)bytes;
+    *v = (struct lower_vector){.op = vector_op(i, row),
+                               .prefix = row->prefix,
+                               .size = is_wide(i, row) ? 8 : 4,
+                               .bytes = (uint8_t)bytes,
+                               .has_imm = row->imm || i->form == FORM_RI};
     v->is_aligned = bytes == 16 && !(row->bytes & LOOSE);
-    v->has_imm = row->imm || i->form == FORM_RI;
     v->imm = (uint8_t)(i->imm & (row->imm ? row->imm : 0xff));
-    return describe(i, row, general, v) && v->op != 0;
+    switch (row->shape) {
+    case SHAPE_FLAGS:
+        v->sets_flags = true;
+        return describe(i, row, false, v);
+    case SHAPE_LOW:
+        if (i->form == FORM_RR)
+            return describe_low(i, row, v);
+        return describe(i, row, false, v);
+    case SHAPE_OP:
+    case SHAPE_MOVE:
+    case SHAPE_SHIFT:
+        return describe(i, row, false, v) && v->op != 0;
+    case SHAPE_FROM_GENERAL:
+        return describe(i, row, true, v);
+    case SHAPE_STORE_MXCSR:
+        v->op = row->op;
+        v->reg = (uint8_t)row->extra;
+        v->is_memory = v->is_store = true;
+        return i->form == FORM_M;
+    case SHAPE_TO_GENERAL:
+    case SHAPE_EXTRACT:
+        return describe_value(i, row, v);
+    default:
+        return false;
+    }
 }

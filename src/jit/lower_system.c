@@ -1,5 +1,5 @@
-/* Rules for system instructions that run often: time, PUSHF, CLI, and those that
- * do nothing here. */
+/* Rules for system instructions that run often: time, PUSHF, CLI, single flags, and
+ * those that do nothing here. */
 #include "jit/lower.h"
 
 #include "cpu/model.h"
@@ -42,17 +42,24 @@ static bool lower_rdtsc(struct lower *l)
     return true;
 }
 
-/* Not in virtual-8086 mode, whose code is 16-bit. */
+/* Virtual-8086 mode, whose code is 16-bit, has a look at IOPL. */
 static bool lower_pushf(struct lower *l)
 {
     struct emit *e = l->e;
     unsigned n = l->i->opsize;
-    if (l->is16 || (l->i->mnemonic != ZYDIS_MNEMONIC_PUSHFQ &&
-                    l->i->mnemonic != ZYDIS_MNEMONIC_PUSHFD) ||
-        n != (l->is64 ? 8u : 4u))
+    if ((l->i->mnemonic != ZYDIS_MNEMONIC_PUSHFQ &&
+         l->i->mnemonic != ZYDIS_MNEMONIC_PUSHFD &&
+         l->i->mnemonic != ZYDIS_MNEMONIC_PUSHF) ||
+        !lower_is_usual(l, n))
         return false;
-    lower_push_address(l, n);
     lower_save_flags(l);
+    if (l->is16) {
+        emit_op(e, 4, 0xf7, 0, rm_abs(&l->j->cpu->flags), 4, 4); /* test */
+        emit_u32(e, FLAG_VM);
+        lower_cold(l, emit_jump(e, 5));
+        lower_flags_clobbered(l);
+    }
+    lower_push_address(l, n);
     emit_u8(e, 0x0f); /* movzx edx, ah */
     emit_u8(e, 0xb6);
     emit_u8(e, 0xd4);
@@ -67,6 +74,42 @@ static bool lower_pushf(struct lower *l)
     emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), ~(FLAG_VM | FLAG_RF));
     emit_store(e, n, l->mem, H_SCRATCH_B);
     lower_move_sp(l, -(int32_t)n);
+    return true;
+}
+
+/* CLC, STC, CMC on the host's flags or in AH; CLD, STD. */
+static bool lower_one_flag(struct lower *l)
+{
+    static const struct {
+        uint16_t mnemonic;
+        uint8_t host, digit; /* opcode; AND, OR, XOR */
+        uint8_t mask;        /* for AH */
+    } rows[] = {{ZYDIS_MNEMONIC_CLC, 0xf8, 4, 0xfe},
+                {ZYDIS_MNEMONIC_STC, 0xf9, 1, 0x01},
+                {ZYDIS_MNEMONIC_CMC, 0xf5, 6, 0x01}};
+    struct rm flags = rm_abs(&l->j->cpu->flags);
+    for (unsigned n = 0; n < sizeof rows / sizeof rows[0]; n++) {
+        if (rows[n].mnemonic != l->i->mnemonic)
+            continue;
+        if (l->flags == FLAGS_SAVED) {
+            emit_u8(l->e, 0x80);
+            emit_u8(l->e, 0xc4 | (unsigned)rows[n].digit << 3);
+            emit_u8(l->e, rows[n].mask);
+        } else {
+            emit_u8(l->e, rows[n].host);
+            lower_flags_written(l, l->fix);
+        }
+        return true;
+    }
+    if (l->i->mnemonic != ZYDIS_MNEMONIC_CLD &&
+        l->i->mnemonic != ZYDIS_MNEMONIC_STD)
+        return false;
+    lower_save_flags(l);
+    if (l->i->mnemonic == ZYDIS_MNEMONIC_CLD)
+        emit_alu_ri(l->e, 4, 4, flags, ~FLAG_DF);
+    else
+        emit_alu_ri(l->e, 4, 1, flags, FLAG_DF);
+    lower_flags_clobbered(l);
     return true;
 }
 
@@ -138,5 +181,5 @@ static bool lower_swapgs(struct lower *l)
 bool lower_system(struct lower *l)
 {
     return lower_nop(l) || lower_rdtsc(l) || lower_pushf(l) || lower_cli(l) ||
-           lower_swapgs(l) || lower_sti(l);
+           lower_swapgs(l) || lower_sti(l) || lower_one_flag(l);
 }

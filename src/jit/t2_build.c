@@ -93,32 +93,34 @@ t2_ref t2_linear(struct t2_build *b, uint64_t rip)
     return sum(b, page, at);
 }
 
-bool t2_reg_operand(struct t2_build *b, unsigned operand, unsigned size,
-                    t2_ref *v)
+t2_ref t2_reg_operand(struct t2_build *b, unsigned operand, unsigned size)
 {
-    if (size != 1) {
-        *v = b->ir->now[operand];
-        return true;
-    }
-    *v = b->ir->now[operand >> 3];
-    if (operand & 7)
-        *v = t2_unary(b, T2_HIGH, 1, *v);
-    return true;
+    if (size != 1)
+        return b->ir->now[operand];
+    t2_ref v = b->ir->now[operand >> 3];
+    return operand & 7 ? t2_unary(b, T2_HIGH, 1, v) : v;
 }
 
-bool t2_set_operand(struct t2_build *b, unsigned operand, unsigned size,
+void t2_set_result(struct t2_build *b, unsigned operand, unsigned size,
+                   t2_ref r)
+{
+    if (size == 1 && (operand & 7))
+        t2_set_operand(b, operand, 1, r);
+    else
+        b->ir->now[size == 1 ? operand >> 3 : operand] = r;
+}
+
+void t2_set_operand(struct t2_build *b, unsigned operand, unsigned size,
                     t2_ref v)
 {
     t2_ref *now = b->ir->now;
     if (size >= 4) {
         now[operand] = v;
-        return true;
+        return;
     }
-    if (size == 1 && (operand & 7))
-        return false;
     unsigned g = size == 1 ? operand >> 3 : operand;
-    now[g] = t2_binary(b, T2_MERGE, size, 0, now[g], v);
-    return true;
+    bool is_high = size == 1 && (operand & 7);
+    now[g] = t2_binary(b, is_high ? T2_SETHIGH : T2_MERGE, size, 0, now[g], v);
 }
 
 void t2_set_flags(struct t2_build *b, t2_ref op)
@@ -130,6 +132,23 @@ void t2_set_flags(struct t2_build *b, t2_ref op)
                                                   .size = 4,
                                                   .c = op,
                                                   .insn = (uint16_t)b->n});
+}
+
+void t2_set_flags_value(struct t2_build *b, t2_ref v)
+{
+    b->ir->flags = t2_emit_ir(b->ir, (struct t2_op){.kind = T2_RECIPE,
+                                                    .digit = R_HELD,
+                                                    .size = 4,
+                                                    .a = v,
+                                                    .insn = (uint16_t)b->n});
+}
+
+t2_ref t2_flags_value(struct t2_build *b)
+{
+    return t2_emit_ir(b->ir, (struct t2_op){.kind = T2_GETF,
+                                            .size = 4,
+                                            .c = b->ir->flags,
+                                            .insn = (uint16_t)b->n});
 }
 
 t2_ref t2_flags_for(const struct t2_build *b, unsigned code)
@@ -209,12 +228,16 @@ bool t2_effective(struct t2_build *b, t2_ref *v)
 bool t2_operand_place(struct t2_build *b, unsigned bytes, unsigned rw,
                       struct t2_place *p)
 {
-    const struct insn *i = b->i;
     t2_ref v;
+    return t2_effective(b, &v) && t2_place_of(b, v, bytes, rw, p);
+}
+
+bool t2_place_of(struct t2_build *b, t2_ref v, unsigned bytes, unsigned rw,
+                 struct t2_place *p)
+{
+    const struct insn *i = b->i;
     if (!b->ir->is64 && (i->seg == SEG_CS || i->seg >= SEG_FS))
         return false; /* segments with limits, or not writable */
-    if (!t2_effective(b, &v))
-        return false;
     if (i->seg >= SEG_FS) {
         t2_ref base = t2_emit_ir(b->ir, (struct t2_op){.kind = T2_SEGBASE,
                                                        .digit = i->seg,
@@ -248,9 +271,10 @@ void t2_write(struct t2_build *b, struct t2_place p, unsigned bytes, t2_ref v)
 
 static bool build_insn(struct t2_build *b)
 {
-    static t2_rule *const rules[] = {t2_build_int, t2_build_more,
-                                     t2_build_branch, t2_build_vector};
-    if (b->i->cls == CLASS_STOP)
+    static t2_rule *const rules[] = {t2_build_int,    t2_build_more,
+                                     t2_build_branch, t2_build_vector,
+                                     t2_build_system, t2_build_memory};
+    if (b->i->cls == CLASS_STOP && !t2_passes(b->i))
         return false;
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
         if (rules[n](b))

@@ -29,6 +29,8 @@ bool t2_build_int(struct t2_build *b);
 bool t2_build_more(struct t2_build *b);
 bool t2_build_branch(struct t2_build *b);
 bool t2_build_vector(struct t2_build *b);
+bool t2_build_system(struct t2_build *b);
+bool t2_build_memory(struct t2_build *b);
 
 /* ---- state */
 uint16_t t2_map_before(struct t2_build *b);
@@ -44,13 +46,24 @@ t2_ref t2_plus(struct t2_build *b, t2_ref v, int64_t k);
 /* A linear address of the trace, which moves with its page. */
 t2_ref t2_linear(struct t2_build *b, uint64_t rip);
 /* A general register operand as a value whose low `size` bytes count. */
-bool t2_reg_operand(struct t2_build *b, unsigned operand, unsigned size,
-                    t2_ref *v);
-/* Write it; sizes 4 and 8 take a whole value. False: AH..BH. */
-bool t2_set_operand(struct t2_build *b, unsigned operand, unsigned size,
+t2_ref t2_reg_operand(struct t2_build *b, unsigned operand, unsigned size);
+/* Write it; sizes 4 and 8 take a whole value. */
+void t2_set_operand(struct t2_build *b, unsigned operand, unsigned size,
                     t2_ref v);
+/* The same for the result of an op on what it held: which keeps the rest of it,
+ * but for AH..BH. */
+void t2_set_result(struct t2_build *b, unsigned operand, unsigned size,
+                   t2_ref r);
 /* Flags become those that op set. */
 void t2_set_flags(struct t2_build *b, t2_ref op);
+/* Flags become the value v, in the layout of cpu->aflags. */
+void t2_set_flags_value(struct t2_build *b, t2_ref v);
+/* Flags as such a value; its upper bits are anything. */
+t2_ref t2_flags_value(struct t2_build *b);
+/* Leave in front of the instruction unless the comparison meets the
+ * condition. */
+void t2_require(struct t2_build *b, unsigned code, unsigned size, t2_ref x,
+                t2_ref y);
 /* The flags that condition `code` reads: CF is older than INC and DEC. */
 t2_ref t2_flags_for(const struct t2_build *b, unsigned code);
 
@@ -62,8 +75,13 @@ struct t2_place {
 /* The memory operand, checked for an access. False: no rule. */
 bool t2_operand_place(struct t2_build *b, unsigned bytes, unsigned rw,
                       struct t2_place *p);
+/* The same at effective address v. */
+bool t2_place_of(struct t2_build *b, t2_ref v, unsigned bytes, unsigned rw,
+                 struct t2_place *p);
 struct t2_place t2_place_at(struct t2_build *b, t2_ref address, unsigned bytes,
                             unsigned rw);
+/* Leave in front of an instruction whose operand is no multiple of 16. */
+void t2_require_aligned(struct t2_build *b, struct t2_place p);
 t2_ref t2_read(struct t2_build *b, struct t2_place p, unsigned bytes);
 void t2_write(struct t2_build *b, struct t2_place p, unsigned bytes, t2_ref v);
 /* The effective address without segment. */

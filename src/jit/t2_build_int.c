@@ -1,6 +1,9 @@
 /* Moves, arithmetic and the stack as ops. */
 #include "jit/t2_build.h"
 
+#include "cpu/op_sse.h"
+#include "cpu/op_system.h"
+
 #include <Zydis/Mnemonic.h>
 
 /* Operand 1 as a value: register, memory or immediate of the first's size. */
@@ -11,7 +14,10 @@ static bool second_value(struct t2_build *b, unsigned bytes, t2_ref *v)
     switch (i->form) {
     case FORM_RR:
     case FORM_MR:
-        return t2_is_general(i, 1) && t2_reg_operand(b, i->src, bytes, v);
+        if (!t2_is_general(i, 1))
+            return false;
+        *v = t2_reg_operand(b, i->src, bytes);
+        return true;
     case FORM_RM:
         if (!t2_operand_place(b, bytes, T2_READS, &p))
             return false;
@@ -78,16 +84,12 @@ static t2_ref alu_op(struct t2_build *b, unsigned digit, t2_ref x, t2_ref y)
 static bool alu_to_register(struct t2_build *b, unsigned digit)
 {
     const struct insn *i = b->i;
-    t2_ref x, y;
-    bool writes = digit < DIGIT_CMP;
-    if (!t2_is_general(i, 0) || (writes && i->size == 1 && (i->dst & 7)))
+    t2_ref y;
+    if (!t2_is_general(i, 0) || !second_value(b, i->size, &y))
         return false;
-    if (!second_value(b, i->size, &y) ||
-        !t2_reg_operand(b, i->dst, i->size, &x))
-        return false;
-    t2_ref r = alu_op(b, digit, x, y);
-    if (writes)
-        b->ir->now[i->size == 1 ? i->dst >> 3 : i->dst] = r;
+    t2_ref r = alu_op(b, digit, t2_reg_operand(b, i->dst, i->size), y);
+    if (digit < DIGIT_CMP)
+        t2_set_result(b, i->dst, i->size, r);
     t2_set_flags(b, r);
     return true;
 }
@@ -149,9 +151,9 @@ static bool build_unary(struct t2_build *b)
             return false;
         x = t2_read(b, p, i->size);
     } else {
-        if (!t2_is_general(i, 0) || (i->size == 1 && (i->dst & 7)))
+        if (!t2_is_general(i, 0))
             return false;
-        (void)t2_reg_operand(b, i->dst, i->size, &x);
+        x = t2_reg_operand(b, i->dst, i->size);
     }
     t2_ref r = t2_unary(b, kind, i->size, x);
     if (kind == T2_INC || kind == T2_DEC)
@@ -159,7 +161,7 @@ static bool build_unary(struct t2_build *b)
     if (is_memory)
         t2_write(b, p, i->size, r);
     else
-        b->ir->now[i->size == 1 ? i->dst >> 3 : i->dst] = r;
+        t2_set_result(b, i->dst, i->size, r);
     if (kind != T2_NOT)
         t2_set_flags(b, r);
     return true;
@@ -172,7 +174,8 @@ static bool build_mov(struct t2_build *b)
     const struct insn *i = b->i;
     struct t2_place p;
     t2_ref v;
-    if (i->mnemonic != ZYDIS_MNEMONIC_MOV ||
+    if ((i->mnemonic != ZYDIS_MNEMONIC_MOV &&
+         i->mnemonic != ZYDIS_MNEMONIC_MOVNTI) ||
         i->classes >> 4 > REG_CLASS_GENERAL ||
         (i->classes & 15) > REG_CLASS_GENERAL || !second_value(b, i->size, &v))
         return false;
@@ -184,7 +187,8 @@ static bool build_mov(struct t2_build *b)
     }
     if (i->form == FORM_RR && i->size == 4)
         v = t2_unary(b, T2_MOVZX, 4, v);
-    return t2_set_operand(b, i->dst, i->size, v);
+    t2_set_operand(b, i->dst, i->size, v);
+    return true;
 }
 
 static bool build_widen(struct t2_build *b)
@@ -200,7 +204,8 @@ static bool build_widen(struct t2_build *b)
     v = t2_unary(b, is_signed ? T2_MOVSX : T2_MOVZX,
                  is_signed ? i->size : i->size1, v);
     b->ir->ops[v].from = i->size1;
-    return t2_set_operand(b, i->dst, i->size, v);
+    t2_set_operand(b, i->dst, i->size, v);
+    return true;
 }
 
 static bool build_lea(struct t2_build *b)
@@ -212,7 +217,8 @@ static bool build_lea(struct t2_build *b)
         return false;
     if (i->size == 4)
         v = t2_unary(b, T2_MOVZX, 4, v);
-    return t2_set_operand(b, i->dst, i->size, v);
+    t2_set_operand(b, i->dst, i->size, v);
+    return true;
 }
 
 static bool build_extend(struct t2_build *b)
@@ -243,30 +249,31 @@ static bool build_extend(struct t2_build *b)
     }
 }
 
+/* XCHG with a register, and of registers. */
 static bool build_xchg(struct t2_build *b)
 {
     const struct insn *i = b->i;
-    t2_ref *now = b->ir->now;
     struct t2_place p;
-    if (i->mnemonic != ZYDIS_MNEMONIC_XCHG || i->size < 4)
+    if (i->mnemonic != ZYDIS_MNEMONIC_XCHG)
         return false;
+    unsigned g = i->form == FORM_MR ? i->src : i->dst;
     if (i->form == FORM_RR) {
-        t2_ref x = now[i->dst], y = now[i->src];
+        t2_ref x = t2_reg_operand(b, i->dst, i->size);
+        t2_ref y = t2_reg_operand(b, i->src, i->size);
         if (i->size == 4) {
             x = t2_unary(b, T2_MOVZX, 4, x);
             y = t2_unary(b, T2_MOVZX, 4, y);
         }
-        now[i->dst] = y;
-        now[i->src] = x;
+        t2_set_operand(b, i->dst, i->size, y);
+        t2_set_operand(b, i->src, i->size, x);
         return true;
     }
-    unsigned g = i->form == FORM_RM ? i->dst : i->src;
     if (!t2_is_general(i, i->form == FORM_RM ? 0 : 1) ||
         !t2_operand_place(b, i->size, T2_READS | T2_WRITES, &p))
         return false;
     t2_ref v = t2_read(b, p, i->size);
-    t2_write(b, p, i->size, now[g]);
-    now[g] = v;
+    t2_write(b, p, i->size, t2_reg_operand(b, g, i->size));
+    t2_set_operand(b, g, i->size, v);
     return true;
 }
 
@@ -325,9 +332,10 @@ static bool build_leave(struct t2_build *b)
     return true;
 }
 
+/* What one CPU without caches has no use for: NOP, PAUSE, fences, prefetches. */
 static bool build_nop(struct t2_build *b)
 {
-    return b->i->mnemonic == ZYDIS_MNEMONIC_NOP;
+    return b->i->fn == op_nop || b->i->fn == op_sse_hint;
 }
 
 bool t2_build_int(struct t2_build *b)

@@ -2,6 +2,8 @@
 #include "jit/codes.h"
 #include "jit/t2_build.h"
 
+#include "cpu/flags.h"
+
 #include <Zydis/Mnemonic.h>
 
 /* ---- shifts -------------------------------------------------------------- */
@@ -18,14 +20,14 @@ static bool build_shift(struct t2_build *b)
     t2_ref x, r;
     if (digit < 0 || !ir->host.shifts || (!by_cl && count == 0))
         return false;
-    if (!is_memory && (!t2_is_general(i, 0) || (i->size == 1 && (i->dst & 7))))
+    if (!is_memory && !t2_is_general(i, 0))
         return false;
     if (is_memory) {
         if (!t2_operand_place(b, i->size, T2_READS | T2_WRITES, &p))
             return false;
         x = t2_read(b, p, i->size);
     } else {
-        (void)t2_reg_operand(b, i->dst, i->size, &x);
+        x = t2_reg_operand(b, i->dst, i->size);
     }
     if (by_cl || digit < 2) { /* rotates keep most flags */
         t2_ref by = by_cl ? ir->now[REG_RCX] : t2_const(ir, count);
@@ -38,7 +40,7 @@ static bool build_shift(struct t2_build *b)
     if (is_memory)
         t2_write(b, p, i->size, r);
     else
-        ir->now[i->size == 1 ? i->dst >> 3 : i->dst] = r;
+        t2_set_result(b, i->dst, i->size, r);
     t2_set_flags(b, r);
     return true;
 }
@@ -98,8 +100,8 @@ static bool build_mul(struct t2_build *b)
 
 /* Stay when the condition holds for x compared with y; else leave in front of
  * the instruction. */
-static void require(struct t2_build *b, unsigned code, unsigned size, t2_ref x,
-                    t2_ref y)
+void t2_require(struct t2_build *b, unsigned code, unsigned size, t2_ref x,
+                t2_ref y)
 {
     t2_ref c = t2_binary(b, T2_CMP, size, 0, x, y);
     uint16_t map = t2_map_before(b);
@@ -126,13 +128,13 @@ static bool build_div(struct t2_build *b)
     if (is_signed) {
         t2_ref sign = t2_binary(b, T2_SHIFT, i->size, 7, a, 0);
         ir->ops[sign].imm = i->size * 8 - 1;
-        require(b, 4, i->size, d, sign);
+        t2_require(b, 4, i->size, d, sign);
         t2_ref next = t2_binary(b, T2_LEA, i->size, 0, y, 0);
         ir->ops[next].imm = 1;
-        require(b, 7, i->size, next, one);
+        t2_require(b, 7, i->size, next, one);
     } else {
-        require(b, 4, i->size, d, zero);
-        require(b, 5, i->size, y, zero);
+        t2_require(b, 4, i->size, d, zero);
+        t2_require(b, 5, i->size, y, zero);
     }
     t2_ref q = t2_binary(b, T2_DIV, i->size, is_signed, a, y);
     t2_ref product = t2_binary(b, T2_IMUL, i->size, 0, q, y);
@@ -150,15 +152,16 @@ static bool build_setcc(struct t2_build *b, unsigned code)
     struct t2_place p;
     bool is_memory = i->form == FORM_M;
     if (is_memory ? !t2_operand_place(b, 1, T2_WRITES, &p)
-                  : !t2_is_general(i, 0) || (i->dst & 7))
+                  : !t2_is_general(i, 0))
         return false;
-    t2_ref old = is_memory ? t2_const(ir, 0) : ir->now[i->dst >> 3];
+    t2_ref old =
+        is_memory ? t2_const(ir, 0) : t2_reg_operand(b, i->dst, 1);
     t2_ref r = t2_binary(b, T2_SETCC, 1, code, old, 0);
     ir->ops[r].c = t2_flags_for(b, code);
     if (is_memory)
         t2_write(b, p, 1, r);
     else
-        ir->now[i->dst >> 3] = r;
+        t2_set_result(b, i->dst, 1, r);
     return true;
 }
 
@@ -226,11 +229,84 @@ static bool build_bswap(struct t2_build *b)
     return true;
 }
 
+/* The source of a scan or a count, zero-extended as the host wants it. */
+static bool scanned(struct t2_build *b, t2_ref *v)
+{
+    const struct insn *i = b->i;
+    struct t2_place p;
+    if (!t2_is_general(i, 0) || (i->form != FORM_RR && i->form != FORM_RM))
+        return false;
+    if (i->form == FORM_RR) {
+        *v = t2_reg_operand(b, i->src, i->size1);
+        return t2_is_general(i, 1);
+    }
+    if (!t2_operand_place(b, i->size1, T2_READS, &p))
+        return false;
+    *v = t2_read(b, p, i->size1);
+    return true;
+}
+
+static t2_ref host_op(struct t2_build *b, unsigned size, unsigned prefix,
+                      uint32_t op, t2_ref x, t2_ref y)
+{
+    t2_ref r = t2_binary(b, T2_HOST, size, 0, x, y);
+    struct t2_op *o = &b->ir->ops[r];
+    o->from = (uint8_t)prefix;
+    o->scale = b->i->size1; /* bytes of the second operand */
+    o->imm = op;
+    return r;
+}
+
+/* BSF and BSR: a zero source leaves the destination alone; of the flags ZF alone
+ * can be set (cpu/op_bit.c). */
+static bool build_scan(struct t2_build *b)
+{
+    const struct insn *i = b->i;
+    struct t2_ir *ir = b->ir;
+    bool forward = i->mnemonic == ZYDIS_MNEMONIC_BSF;
+    t2_ref v;
+    if ((!forward && i->mnemonic != ZYDIS_MNEMONIC_BSR) || !scanned(b, &v))
+        return false;
+    t2_ref old = ir->now[i->dst];
+    t2_ref at = host_op(b, i->size, 0, forward ? 0x0fbc : 0x0fbd, old, v);
+    t2_ref is_zero = t2_binary(b, T2_TEST, i->size, 0, v, v);
+    t2_ref f = t2_binary(b, T2_CMOV, 8, 4, t2_const(ir, AF_ONE),
+                         t2_const(ir, AF_ONE | AF_ZF));
+    ir->ops[f].c = is_zero;
+    t2_ref r = t2_binary(b, T2_CMOV, 8, 4, at, old);
+    ir->ops[r].c = is_zero;
+    ir->now[i->dst] = r;
+    t2_set_flags_value(b, f);
+    return true;
+}
+
+static bool build_count_bits(struct t2_build *b)
+{
+    const struct insn *i = b->i;
+    t2_ref v;
+    bool is_crc = i->mnemonic == ZYDIS_MNEMONIC_CRC32;
+    if ((!is_crc && i->mnemonic != ZYDIS_MNEMONIC_POPCNT) || !scanned(b, &v))
+        return false;
+    t2_ref old = b->ir->now[i->dst];
+    if (is_crc) {
+        unsigned size = i->size1 == 1 ? 4 : i->size1;
+        b->ir->now[i->dst] = host_op(b, size, 0xf2,
+                                     i->size1 == 1 ? 0x0f38f0 : 0x0f38f1, old,
+                                     v);
+        return true;
+    }
+    t2_ref r = host_op(b, i->size, 0xf3, 0x0fb8, i->size == 2 ? old : 0, v);
+    b->ir->now[i->dst] = r;
+    t2_set_flags(b, r);
+    return true;
+}
+
 bool t2_build_more(struct t2_build *b)
 {
     static t2_rule *const rules[] = {build_shift, build_imul, build_conditional,
                                      build_mul,   build_div,  build_bt,
-                                     build_bswap};
+                                     build_bswap, build_scan,
+                                     build_count_bits};
     for (size_t n = 0; n < sizeof rules / sizeof rules[0]; n++)
         if (rules[n](b))
             return true;

@@ -1,4 +1,4 @@
-/* Vector instructions as ops: what needs no flags. */
+/* Vector instructions as ops. */
 #include "jit/t2_build.h"
 
 #include "jit/lower.h"
@@ -13,8 +13,7 @@ static bool is_known(struct t2_build *b, t2_ref root, unsigned low)
     return false;
 }
 
-/* Leave in front of an instruction whose operand is misaligned. */
-static void guard_aligned(struct t2_build *b, struct t2_place p)
+void t2_require_aligned(struct t2_build *b, struct t2_place p)
 {
     struct t2_ir *ir = b->ir;
     t2_ref root = t2_value(ir, ir->ops[p.check].a);
@@ -36,14 +35,16 @@ bool t2_build_vector(struct t2_build *b)
     struct lower_vector v;
     if (!lower_sse_vector(b->i, &v))
         return false;
-    struct t2_op op = {.kind = T2_VECTOR,
+    struct t2_op op = {.kind = v.is_value ? T2_VVALUE : T2_VECTOR,
                        .size = v.size,
                        .digit = v.reg,
                        .scale = v.rm,
                        .from = v.prefix,
                        .own_bytes = v.imm,
                        .own_write = v.has_imm,
+                       .own = v.sets_flags,
                        .lo = (int32_t)v.op,
+                       .hi = v.is_value_rm ? T2_FIELD_RM : T2_FIELD_REG,
                        .insn = (uint16_t)b->n};
     if (v.is_memory) {
         struct t2_place p;
@@ -51,13 +52,17 @@ bool t2_build_vector(struct t2_build *b)
         if (!t2_operand_place(b, v.bytes, op.rw, &p))
             return false;
         if (v.is_aligned)
-            guard_aligned(b, p);
+            t2_require_aligned(b, p);
         op.a = p.check;
         op.imm = p.at;
     } else if (v.is_general) {
         op.b = ir->now[v.rm];
     }
-    t2_emit_ir(ir, op);
+    t2_ref r = t2_emit_ir(ir, op);
     ir->uses_vectors = true;
+    if (v.is_value)
+        ir->now[v.value] = r;
+    if (v.sets_flags)
+        t2_set_flags(b, r);
     return true;
 }

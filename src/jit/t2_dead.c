@@ -15,6 +15,7 @@ static bool keeps_flags(const struct t2_op *o)
     case T2_MOVSX:
     case T2_HIGH:
     case T2_MERGE:
+    case T2_SETHIGH:
     case T2_LEA:
     case T2_NOT:
     case T2_BSWAP:
@@ -23,9 +24,12 @@ static bool keeps_flags(const struct t2_op *o)
     case T2_FLAGS:
     case T2_LOAD:
     case T2_STORE:
-    case T2_VECTOR:
+    case T2_SYSREAD:
+    case T2_VVALUE:
     case T2_GUARD:
         return true;
+    case T2_VECTOR:
+        return !o->own;
     default:
         return o->kind <= T2_RECIPE;
     }
@@ -79,7 +83,7 @@ static bool is_fused(struct t2_ir *ir, unsigned n)
     for (unsigned k = n + 1; left && k < ir->seq_count; k++) {
         struct t2_op *o = &ir->ops[ir->seq[k]];
         if (t2_reads_flags(o) && t2_flags_of(ir, o->c) == held &&
-            o->kind != T2_SHIFTCL && o->kind != T2_BT)
+            o->kind != T2_SHIFTCL && o->kind != T2_BT && o->kind != T2_GETF)
             left--;
         if (!keeps_flags(o))
             break;

@@ -244,7 +244,7 @@ static void emit_unless_canonical(struct t2_gen *g, unsigned before)
     emit_state(g, m);
     emit_page(g, m->rip);
     emit_mov_ri(e, H_RCX, (uint32_t)(m->rip & (PAGE_BYTES - 1)));
-    t2g_jump_out(g, 16, g->j->exit_at);
+    t2g_jump_out(g, 16, g->j->exit_refused); /* it is for tier 0 */
     emit_patch(e, fine, emit_here(e));
 }
 

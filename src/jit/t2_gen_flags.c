@@ -101,7 +101,7 @@ void t2g_flags_to_rax(struct t2_gen *g, t2_ref flags)
     struct t2_recipe r = t2_recipe_of(g->ir, flags);
     uint16_t constant;
     if (r.kind == R_HELD) {
-        t2g_op(g, 4, 0x8b, H_RAX, t2g_place(g, t2g_at(g, r.r)), 4, 0);
+        t2g_load(g, H_RAX, r.r);
         return;
     }
     if (constant_flags(g, &r, &constant)) {

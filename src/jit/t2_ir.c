@@ -157,6 +157,7 @@ bool t2_sets_flags(unsigned kind)
     case T2_IMUL:
     case T2_MULHI:
     case T2_BT:
+    case T2_HOST:
         return true;
     default:
         return false;
@@ -166,7 +167,8 @@ bool t2_sets_flags(unsigned kind)
 bool t2_has_value(unsigned kind)
 {
     return kind != T2_RECIPE && kind != T2_CMP && kind != T2_TEST &&
-           kind != T2_STORE && kind != T2_VECTOR && kind < T2_GUARD && kind != T2_NONE;
+           kind != T2_STORE && kind != T2_SYSWRITE && kind != T2_VECTOR &&
+           kind < T2_GUARD && kind != T2_NONE;
 }
 
 bool t2_reads_flags(const struct t2_op *o)
@@ -178,6 +180,7 @@ bool t2_reads_flags(const struct t2_op *o)
     case T2_SETCC:
     case T2_CMOV:
     case T2_BT:
+    case T2_GETF:
     case T2_FLAGS:
     case T2_GUARD:
         return true;
@@ -187,12 +190,13 @@ bool t2_reads_flags(const struct t2_op *o)
 }
 
 static const char *const names[T2_KINDS] = {
-    "none",    "const",   "param", "pflags", "phi",    "fphi",  "recipe",
-    "page",    "segbase", "movzx", "movsx",  "high",   "merge", "lea",
-    "alu",     "cmp",     "test",  "inc",    "dec",    "neg",   "not",
-    "shift",   "shiftcl", "imul",  "mulhi",  "div",    "bswap", "setcc",
-    "cmov",    "bt",      "flags", "check",  "load",   "store", "vector", "guard",
-    "guardeq", "loop",    "back",  "exit",   "exit_to"};
+    "none",    "const",   "param",    "pflags",  "phi",     "fphi",  "recipe",
+    "page",    "segbase", "movzx",    "movsx",   "high",    "merge", "sethigh",
+    "lea",     "alu",     "cmp",      "test",    "inc",     "dec",   "neg",
+    "not",     "shift",   "shiftcl",  "imul",    "mulhi",   "div",   "bswap",
+    "setcc",   "cmov",    "bt",       "host",    "getf",    "flags", "check",
+    "load",    "sysread", "store",    "syswrite", "vector", "vvalue",
+    "guard",   "guardeq", "loop",     "back",    "exit",    "exit_to"};
 
 static void add(char **at, char *end, const char *format, ...)
 {

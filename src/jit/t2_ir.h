@@ -47,6 +47,7 @@ enum t2_kind {
     T2_MOVSX,   /* low `from` bytes of a to size */
     T2_HIGH,    /* bits 15..8 of a */
     T2_MERGE,   /* a with the low `size` bytes of b */
+    T2_SETHIGH, /* a with the low byte of b in bits 15..8 */
     T2_LEA,     /* a + (b << scale) + imm */
     T2_ALU,     /* digit 0..6; ADC and SBB take CF from c */
     T2_CMP,     /* flags alone */
@@ -66,17 +67,25 @@ enum t2_kind {
     T2_CMOV,  /* b when condition digit of c, else a */
     T2_BT,    /* digit 4..7; bit b; CF alone changes in c; from 1: nobody
                  wants more than CF */
+    T2_HOST,  /* the host's instruction imm with prefix `from`: reg a, rm b */
+    T2_GETF,  /* flags of c as in cpu->aflags, to compute with */
     T2_FLAGS, /* flags of c in a register, as in cpu->aflags */
     /* ---- memory: a check gives the host address that belongs to linear
      * address a; it covers bytes [lo, hi) from there. */
     T2_CHECK,
     T2_LOAD, /* [a + imm], zero-extended; or with `from`: sign-extended to it */
+    T2_SYSREAD, /* enum t2_system `digit`, as it is now */
     T2_STORE, /* b to [a + imm] */
+    T2_SYSWRITE, /* cpu->flags: AND (digit 4) or OR (1) with imm */
     /* A vector instruction on the XMM registers, which are no values: the host
      * holds the guest's. lo: opcode; from: prefix; digit: ModRM's reg; own_bytes
      * and own_write: an immediate and whether there is one. The other operand
-     * is [a + imm], which rw accesses, or general register b, or XMM `scale`. */
+     * is [a + imm], which rw accesses, or general register b, or XMM `scale`.
+     * own: it sets flags, nothing else. */
     T2_VECTOR,
+    /* The same with a general register, the value, for the ModRM field hi: enum
+     * t2_field. */
+    T2_VVALUE,
     /* ---- control */
     T2_GUARD,   /* stay when condition digit of c holds; from 1: the trace ends
                    here either way */
@@ -89,6 +98,13 @@ enum t2_kind {
 };
 
 enum { T2_READS = 1, T2_WRITES = 2 };
+enum t2_system {
+    T2_SYS_FLAGS,
+    T2_SYS_CPL,
+    T2_SYS_CR4,
+    T2_SYS_TSC /* behind imm instructions of segment `scale` */
+};
+enum t2_field { T2_FIELD_REG, T2_FIELD_RM };
 
 struct t2_op {
     uint8_t kind, size, digit, scale, from;
@@ -219,6 +235,10 @@ bool t2_sets_flags(
     unsigned kind); /* the host instruction does, as the guest's */
 bool t2_has_value(unsigned kind);
 bool t2_reads_flags(const struct t2_op *op); /* through c */
+
+/* t2_build_system.c: does a path go on behind the instruction although it is of
+ * CLASS_STOP? */
+bool t2_passes(const struct insn *i);
 
 /* ---- t2_build*.c: the trace as ops; false: no room or nothing to gain. */
 bool t2_build(struct t2_ir *ir);

@@ -267,7 +267,7 @@ static bool is_continuous(const struct t2 *t, const struct block_code *k)
     if (c->tick != t->expected_tick || key_of(c) != q->key || !k->valid ||
         k->second != UINT64_MAX || c->probe.delivery_tick == c->tick)
         return false;
-    if (last->i.cls == CLASS_NORMAL)
+    if (last->i.cls == CLASS_NORMAL || t2_passes(&last->i))
         return rip == last->next;
     bool is_relative =
         last->i.form == FORM_I && last->i.mnemonic != ZYDIS_MNEMONIC_RET;
@@ -327,7 +327,8 @@ static void record(struct t2 *t, struct block_code *k)
     struct t2_insn *last = &q->insns[q->insn_count - 1];
     if (last->i.cls != CLASS_NORMAL)
         last->next = rip;
-    if (last->i.cls == CLASS_STOP)
+    bool is_stopped = last->i.cls == CLASS_STOP && !t2_passes(&last->i);
+    if (is_stopped)
         t2_count_cut(t, last->i.mnemonic);
     if (rip == q->trace->head && t->depth == 0) {
         complete(t, true);
@@ -342,7 +343,7 @@ static void record(struct t2 *t, struct block_code *k)
         ((k->tier2 == T2_BUSY || k->tier2 == T2_SAMPLED) && t->depth == 0) ||
         is_inner_loop(t, rip) ||
         q->insn_count + k->count > t->j->options.trace_max ||
-        q->block_count == T2_BLOCKS_MAX || last->i.cls == CLASS_STOP) {
+        q->block_count == T2_BLOCKS_MAX || is_stopped) {
         complete(t, false);
         return;
     }
