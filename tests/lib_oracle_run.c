@@ -132,6 +132,8 @@ static void report_untried(const struct session *s)
     const struct oracle_wish *w = &s->options->wish;
     for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
         unsigned forms = 0, untried = 0;
+        if (w->only >= 0 && (int)m != w->only)
+            continue;
         for (uint32_t n = 0; n < s->forms.count; n++) {
             const struct oracle_form *f = &s->forms.list[n];
             if (f->mnemonic != m || !w->modes[f->mode])

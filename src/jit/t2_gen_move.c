@@ -89,6 +89,35 @@ void t2g_cmov(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     t2g_put(g, r, d);
 }
 
+/* Host flags stand. */
+static void read_system(struct t2_gen *g, const struct t2_op *o, unsigned d)
+{
+    const struct cpu *c = g->j->cpu;
+    switch (o->digit) {
+    case T2_SYS_CPL:
+        t2g_op(g, 4, 0x0fb6, d, rm_abs(&c->cpl), 1, 0);
+        break;
+    case T2_SYS_CR4:
+        t2g_op(g, 4, 0x8b, d, rm_abs(&c->cr4), 4, 0);
+        break;
+    case T2_SYS_TSC: {
+        int64_t left = (int64_t)g->ir->segment_insns[o->scale] - o->imm;
+        t2g_op(g, 8, 0x8b, H_RDX, rm_abs(&c->jit_limit), 8, 0);
+        struct rm sum = rm_base(H_RDX, (int32_t)-left);
+        sum.index = H_TICKS;
+        emit_op(&g->e, 8, 0x8d, H_RDX, sum, 8, 0); /* lea */
+        t2g_op(g, 8, 0x8b, d, rm_abs(&c->tsc_offset), 8, 0);
+        sum = rm_base(d, 0);
+        sum.index = H_RDX;
+        emit_op(&g->e, 8, 0x8d, d, sum, 8, 0);
+        break;
+    }
+    default:
+        t2g_op(g, 4, 0x8b, d, rm_abs(&c->flags), 4, 0);
+        break;
+    }
+}
+
 void t2g_simple(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 {
     const struct cpu *c = g->j->cpu;
@@ -115,10 +144,7 @@ void t2g_simple(struct t2_gen *g, t2_ref r, const struct t2_op *o)
         d = H_RAX;
         break;
     case T2_SYSREAD:
-        if (o->digit == T2_SYS_CPL)
-            t2g_op(g, 4, 0x0fb6, d, rm_abs(&c->cpl), 1, 0);
-        else
-            t2g_op(g, 4, 0x8b, d, rm_abs(&c->flags), 4, 0);
+        read_system(g, o, d);
         break;
     default: /* T2_FLAGS: lahf, seto al */
         if (g->host != t2_flags_of(g->ir, o->c))
