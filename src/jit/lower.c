@@ -230,6 +230,17 @@ void lower_translate(struct lower *l, unsigned bytes, bool write)
     lower_flags_clobbered(l);
 }
 
+/* 32-bit code: is the register PLAN_REACH away from 0 and from 4 GiB? */
+static void check_reach(struct lower *l, unsigned h)
+{
+    struct emit *e = l->e;
+    emit_op(e, 8, 0x8d, H_SCRATCH_C, rm_base(h, -PLAN_REACH), 8, 0);
+    emit_op(e, 8, 0xc1, 5, rm_reg(H_SCRATCH_C), 8, 1); /* shr */
+    emit_u8(e, 16);
+    emit_alu_ri(e, 8, 7, rm_reg(H_SCRATCH_C), (1 << 16) - 2);
+    lower_cold(l, emit_jump(e, 3)); /* jae */
+}
+
 /* The addend of the page that holds [reg + low, reg + high) into H_SCRATCH_A. */
 static void look_up(struct lower *l, unsigned reg, int32_t low, int32_t high,
                     bool write)
@@ -243,6 +254,8 @@ static void look_up(struct lower *l, unsigned reg, int32_t low, int32_t high,
         emit_load(e, 8, h, rm_abs(&l->j->cpu->jit_page));
     else
         h = lower_get(l, reg, H_SCRATCH_B);
+    if (!l->is64)
+        check_reach(l, h);
     emit_op(e, 8, 0x8d, H_SCRATCH_C, rm_base(h, high - 1), 8, 0);
     if (low)
         emit_op(e, 8, 0x8d, H_SCRATCH_B, rm_base(h, low), 8, 0);
@@ -274,31 +287,46 @@ static void set_operand(struct lower *l, unsigned reg, int32_t disp)
     l->mem = rm_base(H_SCRATCH_A, disp);
 }
 
-/* An access at reg + disp by itself, or with those the plan puts beside it. */
-static void based_access(struct lower *l, unsigned reg, int32_t disp,
-                         unsigned bytes, bool write, bool is_stack)
+_Static_assert(PLAN_REACH == 1 << 16, "check_reach() shifts by 16");
+
+/* What the plan puts beside the current instruction's access, or NULL. */
+static const struct plan_group *group_of(const struct lower *l, unsigned bytes,
+                                         bool is_stack)
 {
     const struct plan_access *a = lower_planned(l);
-    const struct plan_group *g =
-        a && a->group != PLAN_NONE && a->is_stack == is_stack &&
-                a->bytes == bytes
-            ? &l->plan->group[a->group]
-            : NULL;
-    if (!g || g->slot == PLAN_NONE) {
-        look_up(l, reg, disp, disp + (int32_t)bytes, write);
-        set_operand(l, reg, disp);
-        return;
-    }
+    if (!a || a->group == PLAN_NONE || a->is_stack != is_stack ||
+        a->bytes != bytes || l->plan->group[a->group].slot == PLAN_NONE)
+        return NULL;
+    return &l->plan->group[a->group];
+}
+
+/* An access at reg + disp with others of its group. */
+static void shared_access(struct lower *l, const struct plan_group *g,
+                          unsigned reg, int32_t disp, bool write)
+{
+    int32_t from = disp - lower_planned(l)->offset;
     uint64_t *slot = &l->j->cpu->jit_addend[g->slot];
     if (l->held[g->slot] >= (write ? HELD_WRITE : HELD_READ)) {
         emit_load(l->e, 8, H_SCRATCH_A, rm_abs(slot));
     } else {
         write |= g->writes;
-        look_up(l, reg, disp + g->low - a->offset, disp + g->high - a->offset,
-                write);
+        look_up(l, reg, from + g->low, from + g->high, write);
         emit_store(l->e, 8, rm_abs(slot), H_SCRATCH_A);
         l->held[g->slot] = write ? HELD_WRITE : HELD_READ;
     }
+    set_operand(l, reg, disp);
+}
+
+/* 64-bit code: an access at reg + disp, by itself or with others. */
+static void based_access(struct lower *l, unsigned reg, int32_t disp,
+                         unsigned bytes, bool write, bool is_stack)
+{
+    const struct plan_group *g = group_of(l, bytes, is_stack);
+    if (g) {
+        shared_access(l, g, reg, disp, write);
+        return;
+    }
+    look_up(l, reg, disp, disp + (int32_t)bytes, write);
     set_operand(l, reg, disp);
 }
 
@@ -319,6 +347,11 @@ bool lower_operand(struct lower *l, unsigned bytes, bool write)
         if (i->base == REG_RIP)
             disp += (int32_t)lower_next(l);
         based_access(l, i->base, disp, bytes, write, false);
+        return true;
+    }
+    const struct plan_group *g = group_of(l, bytes, false);
+    if (g) {
+        shared_access(l, g, i->base, i->disp, write);
         return true;
     }
     lower_save_flags(l);
@@ -354,6 +387,11 @@ void lower_push_address(struct lower *l, unsigned bytes)
         based_access(l, REG_RSP, -(int32_t)bytes, bytes, true, true);
         return;
     }
+    const struct plan_group *g = group_of(l, bytes, true);
+    if (g) {
+        shared_access(l, g, REG_RSP, -(int32_t)bytes, true);
+        return;
+    }
     lower_save_flags(l);
     emit_op(l->e, 4, 0x8d, H_SCRATCH_A,
             rm_base(jit_host_of[REG_RSP], -(int32_t)bytes), 8, 0);
@@ -366,6 +404,11 @@ void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
 {
     if (l->is64) {
         based_access(l, from, 0, bytes, false, true);
+        return;
+    }
+    const struct plan_group *g = group_of(l, bytes, true);
+    if (g) {
+        shared_access(l, g, from, 0, false);
         return;
     }
     lower_save_flags(l);
@@ -536,13 +579,60 @@ bool jit_has_access(const struct insn *i)
     }
 }
 
-static void emit_count(struct lower *l)
+/* Count the accesses of instructions [first, count), +1 or -1 times. */
+static void emit_count(struct lower *l, unsigned first, int sign)
 {
     int32_t accesses = 0;
-    for (unsigned n = 0; n < l->k->count; n++)
+    for (unsigned n = first; n < l->k->count; n++)
         accesses += jit_has_access(&l->k->insns[n]);
     if (l->j->options.count_memory && accesses)
-        emit_alu_ri(l->e, 8, 0, rm_abs(&l->j->cpu->jit_accesses), accesses);
+        emit_alu_ri(l->e, 8, 0, rm_abs(&l->j->cpu->jit_accesses),
+                    sign * accesses);
+}
+
+void lower_side(struct lower *l, uint8_t *site, int64_t target)
+{
+    if (l->sides == SIDES_MAX) {
+        l->e->full = true;
+        return;
+    }
+    l->side[l->sides++] = (struct side){site, target, (uint16_t)l->n,
+                                        (uint8_t)l->flags, (uint8_t)l->fix};
+}
+
+/* Jumps out of the middle: what was counted for the rest was too much. */
+static void emit_sides(struct lower *l)
+{
+    const enum flag_place flags = l->flags;
+    const enum flag_fix fix = l->fix;
+    const int32_t x87_at = l->x87_at;
+    for (unsigned k = 0; k < l->sides; k++) {
+        const struct side *s = &l->side[k];
+        bool is_near = in_page(l, s->target);
+        uint8_t *miss[2];
+        emit_patch(l->e, s->site, emit_here(l->e));
+        l->n = s->n;
+        l->flags = s->flags;
+        l->fix = s->fix;
+        l->x87_at = X87_SETTLED;
+        lower_save_flags(l);
+        if (!is_near) {
+            load_target(l, s->target, 8);
+            lower_check_target(l);
+        }
+        emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count - s->n - 1);
+        emit_count(l, s->n + 1u, -1);
+        if (is_near) {
+            leave_in_page(l, 16, (uint32_t)s->target);
+            continue;
+        }
+        jit_emit_dispatch(l->j, l->e, miss);
+        emit_patch(l->e, miss[0], l->j->dispatch_miss);
+        emit_patch(l->e, miss[1], l->j->dispatch_miss);
+    }
+    l->flags = flags; /* of the part that follows */
+    l->fix = fix;
+    l->x87_at = x87_at;
 }
 
 /* Where a block goes that may not run, from too_far or from its patched entry
@@ -554,7 +644,7 @@ static void emit_refusal(struct lower *l, uint8_t *too_far, uint8_t *hot_site,
     emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count);
     if (hot_site)
         emit_patch(l->e, hot_site, emit_here(l->e));
-    l->k->refuse = emit_here(l->e);
+    l->head->refuse = emit_here(l->e);
     emit_mov_ri(l->e, H_RCX, start);
     emit_jump_to(l->e, 16, l->j->exit_at);
 }
@@ -719,12 +809,12 @@ static void lower_part(struct lower *l, struct emit *hot, struct emit *cold)
     l->n = l->first;
     l->offset = l->first_offset;
     l->plan = NULL;
-    l->colds = l->stops = l->need_count = 0;
+    l->colds = l->stops = l->need_count = l->sides = 0;
     for (unsigned n = l->first; n < l->end; n++)
         lower_place(l, n)->is_entered = false;
-    if (l->is64) {
+    if (!l->is16) {
         plan_part(&l->room, &l->k->insns[l->first], l->end - l->first,
-                  l->first_offset);
+                  l->first_offset, l->is64);
         l->plan = l->room.slots ? &l->room : NULL;
     }
     if (!l->is16)
@@ -742,13 +832,15 @@ static void lower_part(struct lower *l, struct emit *hot, struct emit *cold)
     l->e = cold;
     if (l->plan)
         emit_plain(l, next);
+    emit_sides(l);
     emit_colds(l);
     lower_units_finish(l);
     emit_stops(l);
     l->first_offset = end_offset;
 }
 
-const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
+const void *jit_lower(struct jit *j, struct block_code *head,
+                      const struct block_code *k, bool *full)
 {
     struct lower l;
     struct emit hot = {.at = j->rw + j->used,
@@ -763,16 +855,17 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
     memset(&l, 0, offsetof(struct lower, cold));
     l.j = j;
     l.e = &hot;
+    l.head = head;
     l.k = k;
     l.is64 = k->mode == MODE_64;
     l.is16 = k->mode == MODE_16;
     l.first_offset = start;
     l.x87_at = X87_SETTLED;
     bool counts = j->t2 && !l.is16;
-    k->tier2 = T2_BANNED;
-    uint8_t *hot_site = counts ? t2_emit_counter(j->t2, &hot, k) : NULL;
+    head->tier2 = T2_BANNED;
+    uint8_t *hot_site = counts ? t2_emit_counter(j->t2, &hot, head) : NULL;
     uint8_t *too_far = emit_budget(&l);
-    emit_count(&l);
+    emit_count(&l, 0, 1);
     for (; l.first < k->count; l.first = l.end) {
         unsigned left = k->count - l.first;
         l.end = l.first + (left < j->options.part_max ? left

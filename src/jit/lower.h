@@ -25,7 +25,8 @@ enum flag_fix {
 
 enum {
     COLD_MAX = 512,
-    STUBS_MAX = 4, /* two jumps at the end of each version of the block */
+    SIDES_MAX = 2 * JIT_JOIN_BLOCKS, /* in each version of the block */
+    STUBS_MAX = 4 + SIDES_MAX,       /* and two jumps at the end of each */
     STOPS_MAX = PLAN_INSNS,
     NEED_MAX = 4 * PLAN_INSNS + 4,
     X87_SETTLED = -1
@@ -47,6 +48,14 @@ struct late {
 struct stop {
     uint8_t *site;
     uint16_t n, next;
+};
+
+/* A jump out of the middle: instruction n, to page offset target. */
+struct side {
+    uint8_t *site;
+    int64_t target;
+    uint16_t n;
+    uint8_t flags, fix; /* enum flag_place, enum flag_fix there */
 };
 
 /* Out of line: interpret instruction n, then go on at `resume`. */
@@ -75,7 +84,8 @@ struct need {
 struct lower {
     struct jit *j;
     struct emit *e;
-    struct block_code *k;
+    struct block_code *head;
+    const struct block_code *k; /* head, or joined */
     const struct insn *i; /* current instruction */
     unsigned n;           /* its index */
     /* The part of the block that is being lowered: its first instruction, the
@@ -102,11 +112,12 @@ struct lower {
     bool is_late;
     struct stub stub[STUBS_MAX];
     unsigned stubs;
-    unsigned colds, stops, need_count; /* of the part */
+    unsigned colds, stops, need_count, sides; /* of the part */
 
     /* ---- from here on written before it is read, and so never cleared */
     struct cold cold[COLD_MAX];
     struct stop stop[STOPS_MAX];
+    struct side side[SIDES_MAX];
     /* Per instruction of the part (lower_place()): where cold paths come back,
      * and the flags there; where the fast version goes on in the plain one, with
      * flags SAVED. */
@@ -280,11 +291,16 @@ void lower_window(struct lower *l);
  * operand size truncates RIP), checked as lower_dispatch_checked() does. Flags
  * are SAVED. */
 void lower_leave(struct lower *l, int64_t target, int32_t sp_moved);
+/* The jump at `site`, a conditional one in the middle, goes to page offset
+ * `target`; flags are wherever they are. */
+void lower_side(struct lower *l, uint8_t *site, int64_t target);
 /* A conditional jump there; false, and nothing emitted, when the target lies in
  * another page. */
 bool lower_leave_if(struct lower *l, unsigned condition, int64_t target);
 /* To what lies behind: EIP does not wrap at 4 GiB. */
 void lower_fall_through(struct lower *l, uint32_t next);
+/* Interpret the current instruction when it faults with the RIP in H_RCX. */
+void lower_check_target(struct lower *l);
 /* To the RIP in H_SCRATCH_A; when it is not canonical, or beyond the limit of CS,
  * the instruction faults. RSP
  * has been moved by sp_moved; nothing else has been changed, but for a return
