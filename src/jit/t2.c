@@ -256,7 +256,7 @@ void t2_drop_trace(struct t2 *t, uint32_t id, bool is_head_gone)
 static uint64_t cost_of(const uint32_t *fails)
 {
     static const uint16_t costs[T2_REASONS] = {
-        [T2_FAIL_BRANCH] = 80, [T2_FAIL_TARGET] = 100, [T2_FAIL_HEAD] = 80,
+        [T2_FAIL_BRANCH] = 80, [T2_FAIL_TARGET] = 250, [T2_FAIL_HEAD] = 80,
         [T2_FAIL_KEY] = 10,    [T2_FAIL_SPAN] = 0,    [T2_FAIL_ACCESS] = 600};
     uint64_t cost = 0;
     for (unsigned k = 0; k < T2_REASONS; k++)
