@@ -241,7 +241,8 @@ static void gen_more(struct loops *g)
 static void gen_rare(struct loops *g)
 {
     static const char *const flags[] = {"\xf8",     "\xf9", "\xf5", "\x9f",
-                                        "\x9c\x5a", "\xfc", "\x9e", "\xfa"};
+                                        "\x9c\x5a", "\xfc", "\x9e", "\xfa",
+                                        "\x0f\x31"}; /* RDTSC */
     static const uint8_t strings[] = {0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad};
     unsigned size = a_size(g), wide = size < 2 ? 2 : size;
     unsigned d = data_register(g);
@@ -284,7 +285,7 @@ static void gen_rare(struct loops *g)
         return;
     }
     case 9: {
-        unsigned n = below(g, 8);
+        unsigned n = below(g, 9);
         bool is_system = n == 7 && (g->s->user || !one_in(g, 4));
         const char *b = flags[is_system ? 0 : n];
         memcpy(g->code + g->at, b, strlen(b));

@@ -32,7 +32,8 @@ enum {
     ORACLE_DATA_BYTES = ORACLE_DATA_PAGES * ORACLE_PAGE,
     ORACLE_CODE_BYTES = ORACLE_CODE_PAGES * ORACLE_PAGE,
     ORACLE_BATCH = 512, /* large: a busy machine switches processes late */
-    ORACLE_PATCH = 512
+    ORACLE_PATCH = 512,
+    ORACLE_BYTES = 256
 };
 #define ORACLE_DATA (ORACLE_WINDOW + ORACLE_DATA_FIRST * ORACLE_PAGE)
 /* Of 64-bit mode, with null selectors. */
@@ -87,8 +88,12 @@ struct oracle_state {
 
 struct oracle_case {
     struct oracle_state in;
-    uint8_t bytes[32]; /* at in.rip; INT3 everywhere else in the code pages */
-    uint8_t length;    /* of the instruction */
+    uint8_t bytes[ORACLE_BYTES]; /* at in.rip; INT3 everywhere else in the code
+                                    pages */
+    uint8_t length;              /* of the instruction, or of all */
+    bool is_block;               /* many instructions */
+    uint32_t flags_defined;      /* is_block: at its end */
+    uint32_t flags_always;       /* is_block: at every fault */
     uint8_t mode;      /* enum oracle_mode */
     bool stepped;      /* stopped by TF; else by the INT3 behind it */
     bool loads_segments;
@@ -198,10 +203,13 @@ struct oracle_wish {
     bool modes[ORACLE_MODES];
     int only; /* ZydisMnemonic, or -1 */
     enum oracle_engine engine;
+    bool blocks; /* of many instructions (lib_oracle_block.c) */
 };
 /* The next case. */
 void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
                      struct oracle_random *r, struct oracle_case *out);
+void oracle_generate_block(struct oracle_forms *f, const struct oracle_wish *w,
+                           struct oracle_random *r, struct oracle_case *out);
 void oracle_fill_base(struct oracle_random *r, uint8_t *base);
 void oracle_random_f80(struct oracle_random *r, uint8_t *out);
 void oracle_fill_16(struct oracle_random *r, uint8_t *out);

@@ -179,7 +179,10 @@ static void compare_flags(struct view *v)
 {
     uint64_t host = v->host->out.rflags, guest = v->guest->out.rflags;
     uint64_t open = 0;
-    if (v->is_valid && v->retired) {
+    if (v->k->is_block) {
+        open = FLAGS_ARITH & ~(uint64_t)(v->retired ? v->k->flags_defined
+                                                    : v->k->flags_always);
+    } else if (v->is_valid && v->retired) {
         open = undefined_flags(v);
         check_fixed_flags(v);
     }
@@ -621,7 +624,7 @@ bool oracle_compare(const struct oracle_forms *f, const struct oracle_shared *s,
 {
     struct view v = {
         .forms = f, .shared = s, .k = k, .host = host, .guest = guest};
-    v.is_valid = ZYAN_SUCCESS(ZydisDecoderDecodeFull(
+    v.is_valid = !k->is_block && ZYAN_SUCCESS(ZydisDecoderDecodeFull(
         &f->decoder[k->mode], k->bytes, 15, &v.zi, v.ops));
     v.retired = host->trap == 1 || host->trap == 3 ||
                 (host->trap == 14 && (host->error & FETCH_ERROR) &&

@@ -579,6 +579,7 @@ void oracle_generate(struct oracle_forms *f, const struct oracle_wish *w,
                      struct oracle_random *r, struct oracle_case *out)
 {
     struct draft d = {.out = out, .r = r, .forms = f};
+    out->is_block = false;
     while (!make_bytes(&d, w))
         continue;
     out->patch_bytes = 0;

@@ -31,6 +31,9 @@ enum {
     SYSTEM_PAGES = 12,
     WINDOW_PAGE = 16, /* the test window */
     LANDING = 32,     /* page of the window with the INT3 behind traces */
+    FROM_64 = 64,     /* in it: JMP to its start through memory */
+    FROM_32 = 80,
+    POINTER = 128,
     LANDING_PAGE = WINDOW_PAGE + ORACLE_PAGES,
     PHYSICAL_PAGES,
     JUMP_BYTES = 5,
@@ -42,6 +45,8 @@ enum {
     TRAINING_TICKS = 1 << 14, /* a branch must come to the next block */
     RUN_TICKS = 1 << 20
 };
+
+#define LANDS_AT (ORACLE_WINDOW + LANDING * PAGE_BYTES)
 
 struct oracle_guest {
     struct phys *phys;
@@ -217,6 +222,16 @@ static void build_ldt(struct oracle_guest *g)
     }
 }
 
+static void build_landing(uint8_t *at)
+{
+    memset(at, 0xcc, PAGE_BYTES);
+    memcpy(at + FROM_64, "\xff\x25", 2); /* jmp [rip + ...] */
+    store_le32(at + FROM_64 + 2, POINTER - FROM_64 - 6);
+    memcpy(at + FROM_32, "\xff\x25", 2); /* jmp [POINTER] */
+    store_le32(at + FROM_32 + 2, (uint32_t)LANDS_AT + POINTER);
+    store_le64(at + POINTER, LANDS_AT);
+}
+
 static bool start_jit(struct oracle_guest *g)
 {
     struct error err;
@@ -262,7 +277,7 @@ struct oracle_guest *oracle_guest_new(enum oracle_engine engine)
     build_gdt(g);
     build_ldt(g);
     memset(page(g, WINDOW_PAGE + ORACLE_CODE_FIRST), 0xcc, ORACLE_CODE_BYTES);
-    memset(page(g, LANDING_PAGE), 0xcc, PAGE_BYTES);
+    build_landing(page(g, LANDING_PAGE));
     if (!cpu_init(&g->cpu, g->phys, cpu_model_find(CPU_MODEL_DEFAULT), &board,
                   &err)) {
         phys_free(g->phys);
@@ -368,6 +383,12 @@ static void load_data(struct oracle_guest *g, const struct oracle_shared *s,
         memcpy(data + (k->patch_at - ORACLE_DATA), k->patch, k->patch_bytes);
 }
 
+/* An indirect jump, with which a path ends however long it is. */
+static unsigned block_landing(const struct oracle_case *k)
+{
+    return k->mode == ORACLE_64 ? FROM_64 : FROM_32;
+}
+
 /* The instruction, and the jump behind it where that is needed and fits. */
 static void load_code(struct oracle_guest *g, const struct oracle_case *k)
 {
@@ -377,13 +398,14 @@ static void load_code(struct oracle_guest *g, const struct oracle_case *k)
     uint8_t bytes[sizeof k->bytes];
     memcpy(bytes, k->bytes, sizeof bytes);
     g->jumps = g->engine >= ORACLE_TIER2 && !k->stepped &&
-               !k->loads_flags && k->mode != ORACLE_16 && k->form >= 0 &&
+               !k->loads_flags && k->mode != ORACLE_16 &&
+               (k->form >= 0 || k->is_block) &&
                at + k->length + JUMP_BYTES <= ORACLE_CODE_BYTES;
     if (g->jumps) {
         bytes[k->length] = 0xe9;
         store_le32(bytes + k->length + 1,
-                   (uint32_t)(ORACLE_WINDOW + LANDING * PAGE_BYTES - linear -
-                              k->length - JUMP_BYTES));
+                   (uint32_t)(LANDS_AT + (k->is_block ? block_landing(k) : 0) -
+                              linear - k->length - JUMP_BYTES));
     }
     if (at == g->code_at && !memcmp(bytes, g->code, sizeof bytes))
         return; /* what was compiled of it stays */
@@ -479,7 +501,7 @@ static void run(struct oracle_guest *g, const struct oracle_case *k,
     struct cpu *c = &g->cpu;
     load_state(g, k);
     if (g->jit) /* the path ends with the jump */
-        g->jit->options.trace_max = g->jumps ? 2 : 1;
+        g->jit->options.trace_max = k->is_block ? 5000 : g->jumps ? 2 : 1;
     if (k->stepped && !is_limited(g, k))
         rflags |= FLAG_TF;
     cpu_set_rflags(c, rflags);
@@ -517,12 +539,11 @@ void oracle_guest_run(struct oracle_guest *g, const struct oracle_shared *s,
 {
     struct cpu *c = &g->cpu;
     uint8_t *data = page(g, WINDOW_PAGE + ORACLE_DATA_FIRST);
-    uint64_t landing = ORACLE_WINDOW + LANDING * PAGE_BYTES;
     load_data(g, s, k);
     load_code(g, k);
     run(g, k, (uint32_t)k->in.rflags, k->stepped ? 1 : RUN_TICKS);
     store_result(g, out);
-    if (g->jumps && out->out.rip == landing + 1)
+    if (g->jumps && out->out.rip == LANDS_AT + 1)
         out->out.rip = k->in.rip + k->length + 1;
     if (k->stepped && is_limited(g, k)) {
         out->out.rflags |= FLAG_TF;

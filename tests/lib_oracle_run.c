@@ -84,8 +84,8 @@ static void run_batch(struct session *s)
     oracle_fill_base(&s->random, shared->base);
     shared->count = ORACLE_BATCH;
     for (uint32_t n = 0; n < ORACLE_BATCH; n++)
-        oracle_generate(&s->forms, &s->options->wish, &s->random,
-                        &shared->cases[n]);
+        (s->options->wish.blocks ? oracle_generate_block : oracle_generate)(
+            &s->forms, &s->options->wish, &s->random, &shared->cases[n]);
     uint32_t good = ORACLE_BATCH;
     if (!oracle_native_run(&s->native)) {
         good = shared->done;
@@ -132,6 +132,8 @@ static void report_untried(const struct session *s)
     const struct oracle_wish *w = &s->options->wish;
     for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
         unsigned forms = 0, untried = 0;
+        if (w->only >= 0 && (int)m != w->only)
+            continue;
         for (uint32_t n = 0; n < s->forms.count; n++) {
             const struct oracle_form *f = &s->forms.list[n];
             if (f->mnemonic != m || !w->modes[f->mode])

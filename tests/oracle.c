@@ -1,6 +1,6 @@
 /* The host-CPU oracle as a program: tests/oracle --seconds N [--seed S]
  * [--engine interp|tier1|tier2|auto] [--only MNEMONIC] [--mode 64|32|16]
- * [--untried] [--verbose]. Exit status 1 on a mismatch. tier2 tries a form when a
+ * [--blocks] [--untried] [--verbose]. Exit status 1 on a mismatch. tier2 tries a form when a
  * trace ran it; --untried lists the others by mnemonic. */
 #include "tests/lib_oracle.h"
 
@@ -31,7 +31,7 @@ static int usage(void)
 {
     fprintf(stderr, "usage: oracle [--seconds N] [--cases N] [--seed S] "
                     "[--engine interp|tier1|tier2|auto] [--only MNEMONIC] "
-                    "[--mode 64|32|16] [--reports N] [--untried] "
+                    "[--mode 64|32|16] [--blocks] [--reports N] [--untried] "
                     "[--verbose]\n");
     return 2;
 }
@@ -46,6 +46,7 @@ static bool parse(int argc, char **argv, struct oracle_options *o)
         {"mode", required_argument, NULL, 'm'},
         {"engine", required_argument, NULL, 'e'},
         {"reports", required_argument, NULL, 'n'},
+        {"blocks", no_argument, NULL, 'b'},
         {"untried", no_argument, NULL, 'u'},
         {"verbose", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0}};
@@ -78,6 +79,9 @@ static bool parse(int argc, char **argv, struct oracle_options *o)
         case 'n':
             o->max_reports = (unsigned)atoi(optarg);
             break;
+        case 'b':
+            o->wish.blocks = true;
+            break;
         case 'u':
             o->lists_untried = true;
             break;
@@ -95,7 +99,7 @@ int main(int argc, char **argv)
 {
     struct oracle_options o = {.seconds = 10,
                                .seed = 1,
-                               .wish = {{true, true, true}, -1, ORACLE_INTERP},
+                               .wish = {{true, true, true}, -1, ORACLE_INTERP, false},
                                .max_reports = 40};
     struct oracle_totals totals;
     if (!parse(argc, argv, &o))

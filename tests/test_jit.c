@@ -3,7 +3,9 @@
 #include "tests/lib_jitpair.h"
 
 #include "cpu/blocks.h"
+#include "cpu/decode.h"
 #include "cpu/model.h"
+#include "jit/plan.h"
 #include "mem/phys.h"
 
 #include <setjmp.h>
@@ -126,6 +128,59 @@ static void accesses_across_pages_take_the_slow_path(void **state)
          "\xbb\xfd\x0f\x50\x00"                 /* mov ebx, 500ffdh */
          "\x01\x03\x83\x13\x05\x9c\x59\x87\x03" /* add [rbx], eax; adc; ... */
          "\x66\xff\x43\x02\x8b\x53\x01");
+}
+
+/* Accesses that share one look into the TLB, where the sum of register and
+ * displacement wraps or the register alone has wrapped. */
+static void addresses_of_32_bits_wrap(void **state)
+{
+    (void)state;
+    SAME(BITS_32, "\xbb\xf0\xff\xff\xff"     /* mov ebx, fffffff0h */
+                  "\x01\x43\x04\x11\x53\x08"  /* add [ebx+4], eax; adc */
+                  "\x83\xc3\x20"             /* add ebx, 20h: 10h */
+                  "\x01\x53\xec\x03\x43\xe4"); /* add [ebx-20], edx; add */
+    SAME(BITS_32, "\xb9\x08\x00\x00\x00\x83\xc1\x01" /* mov ecx, 8; add */
+                  "\x8d\x71\xf0"             /* lea esi, [ecx-16] */
+                  "\x01\x06\x03\x46\x01"     /* add [esi], eax; add */
+                  "\x01\x41\xf2\x03\x51\xf1"); /* add [ecx-14], eax; add */
+    SAME(BITS_32, "\xbc\x04\x00\x00\x00"     /* mov esp, 4 */
+                  "\x50\x52\x51\x5b\x5f\x5d"); /* push thrice; pop thrice */
+    SAME(BITS_32, "\xbb\x00\x01\x50\x00"     /* mov ebx, 500100h */
+                  "\x01\x03\x01\x53\x04\x8b\xf3\x83\xc6\x08\x01\x4e\x04"
+                  "\x89\x5b\x0c\x8d\xbb\x00\xc1\xff\xff"
+                  "\x01\x87\x00\x3f\x00\x00"); /* lea edi, [ebx-3f00h]; add */
+}
+
+/* What 64-bit code left in the upper half of a register is not in the registers
+ * that 32-bit code makes of it. */
+static void plans_tell_raw_registers_apart(void **state)
+{
+    static const uint8_t code[] = "\x8d\x73\x04" /* lea esi, [ebx + 4] */
+                                  "\x01\x06"     /* add [esi], eax */
+                                  "\x01\x46\x04" /* add [esi + 4], eax */
+                                  "\x01\x43\x08" /* add [ebx + 8], eax */
+                                  "\x01\x43\x0c" /* add [ebx + 12], eax */
+                                  "\x01\x46\x0c"; /* add [esi + 12], eax */
+    struct insn insns[6];
+    struct plan p;
+    unsigned at = 0;
+    (void)state;
+    for (unsigned n = 0; n < 6; n++) {
+        assert_int_equal(decode_insn(code + at, sizeof code - at, MODE_32,
+                                     &insns[n]),
+                         DECODE_OK);
+        at += insns[n].len;
+    }
+    plan_part(&p, insns, 6, 0, false);
+    assert_int_equal(p.access[0].group, PLAN_NONE);
+    assert_int_equal(p.access[1].group, p.access[2].group);
+    assert_int_not_equal(p.access[3].group, p.access[1].group);
+    assert_int_equal(p.access[3].group, p.access[4].group);
+    assert_int_equal(p.group[p.access[1].group].writes, true);
+    /* Looked at first through EBX, what is made of it may follow. */
+    plan_part(&p, insns + 3, 3, 0, false);
+    assert_int_equal(p.access[0].group, p.access[1].group);
+    assert_int_equal(p.group[p.access[0].group].members, 2);
 }
 
 static void faults_in_a_block_are_precise(void **state)
@@ -458,6 +513,8 @@ int main(void)
         cmocka_unit_test(code_segments_are_not_writable),
         cmocka_unit_test(segments_with_limits_are_checked),
         cmocka_unit_test(accesses_across_pages_take_the_slow_path),
+        cmocka_unit_test(addresses_of_32_bits_wrap),
+        cmocka_unit_test(plans_tell_raw_registers_apart),
         cmocka_unit_test(faults_in_a_block_are_precise),
         cmocka_unit_test(eip_runs_off_the_end_of_4_gib),
         cmocka_unit_test(branches_to_addresses_that_are_not_canonical_fault),

@@ -13,14 +13,15 @@ enum {
     SEED = 20240607,
     CASES = 40000,
     COMPILED_CASES = 25000,
-    TRACED_CASES = 20000
+    TRACED_CASES = 20000,
+    BLOCK_CASES = 4000
 };
 
 static void tier_0_agrees_with_the_host_cpu(void **state)
 {
     struct oracle_options o = {.cases = CASES,
                                .seed = SEED,
-                               .wish = {{true, true, true}, -1, ORACLE_INTERP},
+                               .wish = {{true, true, true}, -1, ORACLE_INTERP, false},
                                .max_reports = 20};
     struct oracle_totals totals;
     (void)state;
@@ -40,7 +41,7 @@ static void tier_1_agrees_with_the_host_cpu(void **state)
 {
     struct oracle_options o = {.cases = COMPILED_CASES,
                                .seed = SEED + 1,
-                               .wish = {{true, true, false}, -1, ORACLE_TIER1},
+                               .wish = {{true, true, false}, -1, ORACLE_TIER1, false},
                                .max_reports = 20};
     struct oracle_totals totals;
     (void)state;
@@ -59,7 +60,7 @@ static void tier_2_agrees_with_the_host_cpu(void **state)
 {
     struct oracle_options o = {.cases = TRACED_CASES,
                                .seed = SEED + 2,
-                               .wish = {{true, true, false}, -1, ORACLE_TIER2},
+                               .wish = {{true, true, false}, -1, ORACLE_TIER2, false},
                                .max_reports = 20};
     struct oracle_totals totals;
     (void)state;
@@ -77,7 +78,7 @@ static void all_tiers_agree_with_the_host_cpu(void **state)
 {
     struct oracle_options o = {.cases = TRACED_CASES,
                                .seed = SEED + 3,
-                               .wish = {{true, true, true}, -1, ORACLE_AUTO},
+                               .wish = {{true, true, true}, -1, ORACLE_AUTO, false},
                                .max_reports = 20};
     struct oracle_totals totals;
     (void)state;
@@ -87,6 +88,43 @@ static void all_tiers_agree_with_the_host_cpu(void **state)
     assert_true(agrees);
     assert_int_equal(totals.mismatches, 0);
     assert_true(totals.in_traces > 0 && totals.blocks > 0);
+}
+
+/* Sequences with skips, loops and operands in memory. */
+static void blocks_agree(enum oracle_engine engine, bool in_traces)
+{
+    struct oracle_options o = {
+        .cases = BLOCK_CASES,
+        .seed = SEED + 4,
+        .wish = {{true, true, false}, -1, engine, true},
+        .max_reports = 5};
+    struct oracle_totals totals;
+    bool agrees = oracle_run(&o, stdout, &totals);
+    if (totals.is_unavailable)
+        skip();
+    assert_true(agrees);
+    assert_int_equal(totals.mismatches, 0);
+    assert_true(totals.faults < totals.cases * 3 / 4);
+    assert_true(totals.blocks > 0 || engine == ORACLE_INTERP);
+    assert_true(!in_traces || totals.in_traces > BLOCK_CASES / 4);
+}
+
+static void blocks_of_tier_0_agree_with_the_host_cpu(void **state)
+{
+    (void)state;
+    blocks_agree(ORACLE_INTERP, false);
+}
+
+static void blocks_of_tier_1_agree_with_the_host_cpu(void **state)
+{
+    (void)state;
+    blocks_agree(ORACLE_TIER1, false);
+}
+
+static void blocks_in_traces_agree_with_the_host_cpu(void **state)
+{
+    (void)state;
+    blocks_agree(ORACLE_TIER2, true);
 }
 
 /* A row that no encoding reaches would never be tested. */
@@ -119,6 +157,9 @@ int main(void)
         cmocka_unit_test(tier_1_agrees_with_the_host_cpu),
         cmocka_unit_test(tier_2_agrees_with_the_host_cpu),
         cmocka_unit_test(all_tiers_agree_with_the_host_cpu),
+        cmocka_unit_test(blocks_of_tier_0_agree_with_the_host_cpu),
+        cmocka_unit_test(blocks_of_tier_1_agree_with_the_host_cpu),
+        cmocka_unit_test(blocks_in_traces_agree_with_the_host_cpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

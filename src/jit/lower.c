@@ -231,6 +231,17 @@ void lower_translate(struct lower *l, unsigned bytes, bool write)
     lower_flags_clobbered(l);
 }
 
+/* 32-bit code: is the register PLAN_REACH away from 0 and from 4 GiB? */
+static void check_reach(struct lower *l, unsigned h)
+{
+    struct emit *e = l->e;
+    emit_op(e, 8, 0x8d, H_SCRATCH_C, rm_base(h, -PLAN_REACH), 8, 0);
+    emit_op(e, 8, 0xc1, 5, rm_reg(H_SCRATCH_C), 8, 1); /* shr */
+    emit_u8(e, 16);
+    emit_alu_ri(e, 8, 7, rm_reg(H_SCRATCH_C), (1 << 16) - 2);
+    lower_cold(l, emit_jump(e, 3)); /* jae */
+}
+
 /* The addend of the page that holds [reg + low, reg + high) into H_SCRATCH_A. */
 static void look_up(struct lower *l, unsigned reg, int32_t low, int32_t high,
                     bool write)
@@ -244,6 +255,8 @@ static void look_up(struct lower *l, unsigned reg, int32_t low, int32_t high,
         emit_load(e, 8, h, rm_abs(&l->j->cpu->jit_page));
     else
         h = lower_get(l, reg, H_SCRATCH_B);
+    if (!l->is64)
+        check_reach(l, h);
     emit_op(e, 8, 0x8d, H_SCRATCH_C, rm_base(h, high - 1), 8, 0);
     if (low)
         emit_op(e, 8, 0x8d, H_SCRATCH_B, rm_base(h, low), 8, 0);
@@ -275,31 +288,46 @@ static void set_operand(struct lower *l, unsigned reg, int32_t disp)
     l->mem = rm_base(H_SCRATCH_A, disp);
 }
 
-/* An access at reg + disp by itself, or with those the plan puts beside it. */
-static void based_access(struct lower *l, unsigned reg, int32_t disp,
-                         unsigned bytes, bool write, bool is_stack)
+_Static_assert(PLAN_REACH == 1 << 16, "check_reach() shifts by 16");
+
+/* What the plan puts beside the current instruction's access, or NULL. */
+static const struct plan_group *group_of(const struct lower *l, unsigned bytes,
+                                         bool is_stack)
 {
     const struct plan_access *a = lower_planned(l);
-    const struct plan_group *g =
-        a && a->group != PLAN_NONE && a->is_stack == is_stack &&
-                a->bytes == bytes
-            ? &l->plan->group[a->group]
-            : NULL;
-    if (!g || g->slot == PLAN_NONE) {
-        look_up(l, reg, disp, disp + (int32_t)bytes, write);
-        set_operand(l, reg, disp);
-        return;
-    }
+    if (!a || a->group == PLAN_NONE || a->is_stack != is_stack ||
+        a->bytes != bytes || l->plan->group[a->group].slot == PLAN_NONE)
+        return NULL;
+    return &l->plan->group[a->group];
+}
+
+/* An access at reg + disp with others of its group. */
+static void shared_access(struct lower *l, const struct plan_group *g,
+                          unsigned reg, int32_t disp, bool write)
+{
+    int32_t from = disp - lower_planned(l)->offset;
     uint64_t *slot = &l->j->cpu->jit_addend[g->slot];
     if (l->held[g->slot] >= (write ? HELD_WRITE : HELD_READ)) {
         emit_load(l->e, 8, H_SCRATCH_A, rm_abs(slot));
     } else {
         write |= g->writes;
-        look_up(l, reg, disp + g->low - a->offset, disp + g->high - a->offset,
-                write);
+        look_up(l, reg, from + g->low, from + g->high, write);
         emit_store(l->e, 8, rm_abs(slot), H_SCRATCH_A);
         l->held[g->slot] = write ? HELD_WRITE : HELD_READ;
     }
+    set_operand(l, reg, disp);
+}
+
+/* 64-bit code: an access at reg + disp, by itself or with others. */
+static void based_access(struct lower *l, unsigned reg, int32_t disp,
+                         unsigned bytes, bool write, bool is_stack)
+{
+    const struct plan_group *g = group_of(l, bytes, is_stack);
+    if (g) {
+        shared_access(l, g, reg, disp, write);
+        return;
+    }
+    look_up(l, reg, disp, disp + (int32_t)bytes, write);
     set_operand(l, reg, disp);
 }
 
@@ -320,6 +348,11 @@ bool lower_operand(struct lower *l, unsigned bytes, bool write)
         if (i->base == REG_RIP)
             disp += (int32_t)lower_next(l);
         based_access(l, i->base, disp, bytes, write, false);
+        return true;
+    }
+    const struct plan_group *g = group_of(l, bytes, false);
+    if (g) {
+        shared_access(l, g, i->base, i->disp, write);
         return true;
     }
     lower_save_flags(l);
@@ -355,6 +388,11 @@ void lower_push_address(struct lower *l, unsigned bytes)
         based_access(l, REG_RSP, -(int32_t)bytes, bytes, true, true);
         return;
     }
+    const struct plan_group *g = group_of(l, bytes, true);
+    if (g) {
+        shared_access(l, g, REG_RSP, -(int32_t)bytes, true);
+        return;
+    }
     lower_save_flags(l);
     emit_op(l->e, 4, 0x8d, H_SCRATCH_A,
             rm_base(jit_host_of[REG_RSP], -(int32_t)bytes), 8, 0);
@@ -367,6 +405,11 @@ void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
 {
     if (l->is64) {
         based_access(l, from, 0, bytes, false, true);
+        return;
+    }
+    const struct plan_group *g = group_of(l, bytes, true);
+    if (g) {
+        shared_access(l, g, from, 0, false);
         return;
     }
     lower_save_flags(l);
@@ -744,9 +787,9 @@ static void lower_part(struct lower *l, struct emit *hot, struct emit *cold)
     l->colds = l->stops = l->need_count = 0;
     for (unsigned n = l->first; n < l->end; n++)
         lower_place(l, n)->is_entered = false;
-    if (l->is64) {
+    if (!l->is16) {
         plan_part(&l->room, &l->k->insns[l->first], l->end - l->first,
-                  l->first_offset);
+                  l->first_offset, l->is64);
         l->plan = l->room.slots ? &l->room : NULL;
     }
     if (!l->is16)

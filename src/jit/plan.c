@@ -20,14 +20,25 @@ enum {
 
 struct planner {
     struct plan *plan;
+    unsigned size; /* of addresses: 8 or 4 bytes */
     struct value r[16];
     uint16_t next_symbol;
     uint16_t group_symbol[PLAN_INSNS];
+    bool is_raw[PLAN_INSNS]; /* the group's first access is */
 };
 
+/* In 32-bit code even symbols are registers as they came, raw; the odd one behind
+ * stands for the same value in registers that were made of them. */
 static void forget(struct planner *p, unsigned reg)
 {
-    p->r[reg] = (struct value){p->next_symbol++, 0};
+    p->r[reg] = (struct value){p->next_symbol, 0};
+    p->next_symbol += 2;
+}
+
+static void is_made(struct planner *p, unsigned reg)
+{
+    if (p->size == 4)
+        p->r[reg].symbol |= 1;
 }
 
 static void forget_all(struct planner *p)
@@ -43,6 +54,7 @@ static void add(struct planner *p, unsigned reg, int64_t by)
         forget(p, reg);
     else
         p->r[reg].offset = (int32_t)sum;
+    is_made(p, reg);
 }
 
 /* ---- what an instruction does to registers ---------------------------------- */
@@ -117,16 +129,17 @@ static unsigned first_register(const struct insn *i)
 /* A first operand whose new value is an old one and a distance. */
 static bool moves(struct planner *p, const struct insn *i)
 {
-    if (i->size != 8)
+    if (i->size != p->size)
         return false;
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_MOV:
         if (i->form != FORM_RR || !is_general(i, 1))
             return false;
         p->r[i->dst] = p->r[i->src];
+        is_made(p, i->dst);
         return true;
     case ZYDIS_MNEMONIC_LEA:
-        if (i->addr != 8 || i->base > 15 || i->index != REG_ZERO)
+        if (i->addr != p->size || i->base > 15 || i->index != REG_ZERO)
             return false;
         p->r[i->dst] = p->r[i->base];
         add(p, i->dst, i->disp);
@@ -246,8 +259,11 @@ static bool writes_memory(const struct insn *i)
 static unsigned group_of(struct planner *p, struct value at, unsigned bytes)
 {
     struct plan *plan = p->plan;
+    bool is_raw = p->size == 4 && !(at.symbol & 1);
+    if (p->size == 4)
+        at.symbol &= ~1u;
     for (unsigned g = plan->groups; g-- > 0;) {
-        if (p->group_symbol[g] != at.symbol)
+        if (p->group_symbol[g] != at.symbol || (is_raw && !p->is_raw[g]))
             continue;
         struct plan_group *group = &plan->group[g];
         int64_t low = at.offset < group->low ? at.offset : group->low;
@@ -261,6 +277,7 @@ static unsigned group_of(struct planner *p, struct value at, unsigned bytes)
     }
     unsigned g = plan->groups++;
     p->group_symbol[g] = at.symbol;
+    p->is_raw[g] = is_raw;
     plan->group[g] = (struct plan_group){.low = at.offset,
                                          .high = at.offset + (int32_t)bytes};
     return g;
@@ -270,7 +287,8 @@ static void enter(struct planner *p, struct plan_access *a, struct value at,
                   bool write)
 {
     int64_t end = (int64_t)at.offset + a->bytes;
-    if (end != (int32_t)end)
+    bool is_near = a->disp >= -PLAN_REACH / 4 && a->disp <= PLAN_REACH / 4;
+    if (end != (int32_t)end || (p->size == 4 && !is_near))
         return;
     unsigned g = group_of(p, at, a->bytes);
     struct plan_group *group = &p->plan->group[g];
@@ -305,7 +323,8 @@ static void explicit_access(struct planner *p, const struct insn *i,
 {
     bool is_memory = is_memory_first(i) || i->form == FORM_RM;
     if (!is_memory || i->mnemonic == ZYDIS_MNEMONIC_LEA || i->is_moffs64 ||
-        i->addr != 8 || i->index != REG_ZERO || i->seg >= SEG_FS)
+        i->addr != p->size || i->index != REG_ZERO || i->seg >= SEG_FS ||
+        (p->size == 4 && i->seg == SEG_CS))
         return;
     a->bytes = i->form == FORM_RM ? i->size1 : i->size;
     a->reg = i->base;
@@ -334,11 +353,12 @@ static void explicit_access(struct planner *p, const struct insn *i,
 }
 
 void plan_part(struct plan *plan, const struct insn *insns, unsigned count,
-               uint32_t start)
+               uint32_t start, bool is64)
 {
     struct planner p;
     uint32_t next = start;
     p.plan = plan;
+    p.size = is64 ? 8 : 4;
     p.next_symbol = SYMBOL_FREE;
     plan->groups = 0;
     plan->slots = 0;

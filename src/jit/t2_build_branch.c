@@ -171,6 +171,16 @@ static bool build_jmp(struct t2_build *b)
     return true;
 }
 
+/* Leave in front of the instruction unless bits 63..47 of v are equal. */
+static void require_canonical(struct t2_build *b, t2_ref v)
+{
+    t2_ref top = t2_binary(b, T2_SHIFT, 8, 7, v, 0);
+    b->ir->ops[top].imm = 47;
+    t2_ref next = t2_binary(b, T2_LEA, 8, 0, top, 0);
+    b->ir->ops[next].imm = 1;
+    t2_require(b, 6, 8, next, t2_const(b->ir, 1));
+}
+
 static bool build_call(struct t2_build *b)
 {
     const struct insn *i = b->i;
@@ -190,9 +200,10 @@ static bool build_call(struct t2_build *b)
     t2_ref sp = t2_plus(b, ir->now[REG_RSP], -(int64_t)n);
     t2_ref back = t2_linear(b, b->t->rip + i->len);
     struct t2_place p = t2_place_at(b, sp, n, T2_WRITES);
-    if (v && ir->is64) {
-        if (b->is_last)
-            return false;
+    if (v && ir->is64 && b->is_last) {
+        require_canonical(b, v);
+        before = T2_MAP_NONE;
+    } else if (v && ir->is64) {
         t2_emit_ir(ir, (struct t2_op){.kind = T2_GUARDEQ,
                                       .size = 8,
                                       .a = v,

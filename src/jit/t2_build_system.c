@@ -102,6 +102,24 @@ static bool build_pushf(struct t2_build *b)
     return true;
 }
 
+/* TSC = tick + tsc_offset at the instruction. */
+static bool build_rdtsc(struct t2_build *b)
+{
+    struct t2_ir *ir = b->ir;
+    if (b->i->mnemonic != ZYDIS_MNEMONIC_RDTSC)
+        return false;
+    t2_require(b, 4, 4,
+               alu(b, AND, system_value(b, T2_SYS_CR4), CR4_TSD),
+               t2_const(ir, 0));
+    t2_ref tsc = system_value(b, T2_SYS_TSC);
+    ir->ops[tsc].imm = b->retired;
+    ir->ops[tsc].scale = (uint8_t)b->segment;
+    ir->now[REG_RAX] = t2_unary(b, T2_MOVZX, 4, tsc);
+    ir->now[REG_RDX] = t2_binary(b, T2_SHIFT, 8, 5, tsc, 0);
+    ir->ops[ir->now[REG_RDX]].imm = 32;
+    return true;
+}
+
 /* Nothing new can happen behind CLI, although it ends a block. */
 static bool build_cli(struct t2_build *b)
 {
@@ -120,5 +138,5 @@ bool t2_passes(const struct insn *i)
 bool t2_build_system(struct t2_build *b)
 {
     return build_carry(b) || build_direction(b) || build_ah(b) ||
-           build_pushf(b) || build_cli(b);
+           build_pushf(b) || build_cli(b) || build_rdtsc(b);
 }

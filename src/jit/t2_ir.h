@@ -98,7 +98,12 @@ enum t2_kind {
 };
 
 enum { T2_READS = 1, T2_WRITES = 2 };
-enum t2_system { T2_SYS_FLAGS, T2_SYS_CPL };
+enum t2_system {
+    T2_SYS_FLAGS,
+    T2_SYS_CPL,
+    T2_SYS_CR4,
+    T2_SYS_TSC /* behind imm instructions of segment `scale` */
+};
 enum t2_field { T2_FIELD_REG, T2_FIELD_RM };
 
 struct t2_op {

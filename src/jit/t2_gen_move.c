@@ -1,0 +1,266 @@
+/* Host code of moves, addresses, memory and vectors. RAX and RDX are scratch. */
+#include "jit/t2_code.h"
+
+#include <stddef.h>
+
+void t2g_extend(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    unsigned d = t2g_target(g, r), from = o->kind == T2_MOVZX ? o->size : o->from;
+    struct rm x = t2g_operand(g, o->a, H_RAX);
+    if (o->kind == T2_MOVZX)
+        t2g_op(g, 4,
+               from == 1   ? 0x0fb6
+               : from == 2 ? 0x0fb7
+                           : 0x8b,
+               d, x, from, 0);
+    else
+        t2g_op(g, o->size,
+               from == 1   ? 0x0fbe
+               : from == 2 ? 0x0fbf
+                           : 0x63,
+               d, x, from, 0);
+    t2g_put(g, r, d);
+}
+
+void t2g_high(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    t2g_load(g, H_RAX, o->a);
+    emit_u8(&g->e, 0x0f); /* movzx eax, ah */
+    emit_u8(&g->e, 0xb6);
+    emit_u8(&g->e, 0xc4);
+    t2g_put(g, r, H_RAX);
+}
+
+void t2g_merge(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    unsigned d = t2g_is_taken(g, r, o->a, o->b) ? (unsigned)H_RAX : t2g_target(g, r);
+    t2g_load(g, d, o->a);
+    struct rm y = t2g_operand(g, o->b, H_RDX);
+    t2g_op(g, o->size, t2g_op_for(o->size, 0x8b), d, y, o->size, 0);
+    t2g_put(g, r, d);
+}
+
+void t2g_set_high(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    unsigned y = t2g_register(g, o->b, H_RDX);
+    if (y != H_RDX)
+        emit_mov_rr(&g->e, 8, H_RDX, y);
+    t2g_load(g, H_RAX, o->a);
+    emit_u8(&g->e, 0x88); /* mov ah, dl */
+    emit_u8(&g->e, 0xd4);
+    t2g_put(g, r, H_RAX);
+}
+
+void t2g_lea(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    unsigned d = t2g_target(g, r);
+    unsigned a = o->a ? t2g_register(g, o->a, H_RAX) : (unsigned)H_NONE;
+    unsigned b = o->b ? t2g_register(g, o->b, H_RDX) : (unsigned)H_NONE;
+    if (a == H_NONE && o->scale == 0) {
+        a = b;
+        b = H_NONE;
+    }
+    struct rm rm = rm_base(a, (int32_t)o->imm);
+    rm.index = (uint8_t)b;
+    rm.scale = o->scale;
+    if (b == H_NONE && o->imm == 0)
+        emit_mov_rr(&g->e, o->size, d, a);
+    else
+        emit_op(&g->e, o->size, 0x8d, d, rm, 8, 0);
+    t2g_put(g, r, d);
+}
+
+void t2g_setcc(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    unsigned d = t2g_target(g, r);
+    unsigned code = t2g_condition(g, o->c, o->digit);
+    t2g_load(g, d, o->a);
+    emit_op(&g->e, 1, 0x0f90 | code, 0, rm_reg(d), 1, 0);
+    t2g_put(g, r, d);
+}
+
+void t2g_cmov(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    unsigned code = t2g_condition(g, o->c, o->digit);
+    unsigned d = t2g_is_taken(g, r, o->a, o->b) ? (unsigned)H_RAX : t2g_target(g, r);
+    t2g_load(g, d, o->a);
+    struct rm y = t2g_operand(g, o->b, H_RDX);
+    t2g_op(g, o->size, 0x0f40 | code, d, y, o->size, 0);
+    t2g_put(g, r, d);
+}
+
+/* Host flags stand. */
+static void read_system(struct t2_gen *g, const struct t2_op *o, unsigned d)
+{
+    const struct cpu *c = g->j->cpu;
+    switch (o->digit) {
+    case T2_SYS_CPL:
+        t2g_op(g, 4, 0x0fb6, d, rm_abs(&c->cpl), 1, 0);
+        break;
+    case T2_SYS_CR4:
+        t2g_op(g, 4, 0x8b, d, rm_abs(&c->cr4), 4, 0);
+        break;
+    case T2_SYS_TSC: {
+        int64_t left = (int64_t)g->ir->segment_insns[o->scale] - o->imm;
+        t2g_op(g, 8, 0x8b, H_RDX, rm_abs(&c->jit_limit), 8, 0);
+        struct rm sum = rm_base(H_RDX, (int32_t)-left);
+        sum.index = H_TICKS;
+        emit_op(&g->e, 8, 0x8d, H_RDX, sum, 8, 0); /* lea */
+        t2g_op(g, 8, 0x8b, d, rm_abs(&c->tsc_offset), 8, 0);
+        sum = rm_base(d, 0);
+        sum.index = H_RDX;
+        emit_op(&g->e, 8, 0x8d, d, sum, 8, 0);
+        break;
+    }
+    default:
+        t2g_op(g, 4, 0x8b, d, rm_abs(&c->flags), 4, 0);
+        break;
+    }
+}
+
+void t2g_simple(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    const struct cpu *c = g->j->cpu;
+    unsigned d = t2g_target(g, r);
+    switch (o->kind) {
+    case T2_PAGE:
+        t2g_op(g, 8, 0x8b, d, rm_abs(&c->jit_page), 8, 0);
+        break;
+    case T2_SEGBASE:
+        t2g_op(g, 8, 0x8b, d, rm_abs(&c->ea_base[o->digit]), 8, 0);
+        break;
+    case T2_BSWAP: {
+        t2g_load(g, d, o->a);
+        unsigned rex = (o->size == 8 ? 8u : 0u) | (d >= 8 ? 1u : 0u);
+        if (rex)
+            emit_u8(&g->e, 0x40 | rex);
+        emit_u8(&g->e, 0x0f);
+        emit_u8(&g->e, 0xc8 + (d & 7));
+        break;
+    }
+    case T2_GETF:
+        t2g_flags_to_rax(g, o->c);
+        g->host = 0;
+        d = H_RAX;
+        break;
+    case T2_SYSREAD:
+        read_system(g, o, d);
+        break;
+    default: /* T2_FLAGS: lahf, seto al */
+        if (g->host != t2_flags_of(g->ir, o->c))
+            g->failed = true;
+        emit_u8(&g->e, 0x9f);
+        emit_op(&g->e, 1, 0x0f90, 0, rm_reg(H_RAX), 1, 0);
+        d = H_RAX;
+        break;
+    }
+    t2g_put(g, r, d);
+}
+
+/* ---- memory -------------------------------------------------------------- */
+
+static int32_t tag_offset(bool is_write)
+{
+    return is_write ? (int32_t)offsetof(struct tlb_entry, write_tag)
+                    : (int32_t)offsetof(struct tlb_entry, read_tag);
+}
+
+/* The pages of the first and the last byte must be one, and in the TLB. */
+void t2g_check(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    struct emit *e = &g->e;
+    unsigned root = t2g_register(g, o->a, H_RDX);
+    emit_op(e, 8, 0x8d, H_RAX, rm_base(root, o->hi - 1), 8, 0);
+    emit_op(e, 8, 0x8d, H_RDX, rm_base(root, o->lo), 8, 0);
+    emit_op(e, 8, 0xc1, 5, rm_reg(H_RDX), 8, 1);
+    emit_u8(e, PAGE_SHIFT - 5);
+    emit_alu_ri(e, 8, 4, rm_reg(H_RAX), -PAGE_BYTES);
+    emit_alu_ri(e, 4, 4, rm_reg(H_RDX), (TLB_ENTRIES - 1) << 5);
+    t2g_op(g, 8, 0x03, H_RDX, rm_abs(&g->j->cpu->mmu.tlb), 8, 0);
+    struct t2_cold *c = t2g_cold(g, o->at_head ? COLD_HEAD : COLD_SLOW, r);
+    unsigned sites = 0;
+    for (unsigned w = 0; w < 2; w++) {
+        if (!(o->rw & (w ? T2_WRITES : T2_READS)))
+            continue;
+        emit_op(e, 8, 0x3b, H_RAX, rm_base(H_RDX, tag_offset(w)), 8, 0);
+        c->site[sites++] = emit_jump(e, 5);
+    }
+    g->host = 0;
+    unsigned d = g->a->at[r];
+    if (d != T2_NOWHERE) {
+        emit_load(e, 8, H_RAX,
+                  rm_base(H_RDX, (int32_t)offsetof(struct tlb_entry, addend)));
+        int64_t k;
+        if (t2g_const(g, o->a, &k)) {
+            emit_mov_ri(e, H_RDX, (uint64_t)k);
+            emit_alu_rr(e, 8, 0, H_RAX, H_RDX);
+        } else {
+            t2g_op(g, 8, 0x03, H_RAX, t2g_place(g, t2g_at(g, o->a)), 8, 0);
+        }
+        t2g_put(g, r, H_RAX);
+    }
+    c->resume = e->at;
+}
+
+void t2g_load_op(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    unsigned d = t2g_target(g, r);
+    struct rm rm = rm_base(t2g_register(g, o->a, H_RDX), (int32_t)o->imm);
+    unsigned size = o->size;
+    emit_op(&g->e, size == 8 ? 8 : 4,
+            size == 1   ? 0x0fb6
+            : size == 2 ? 0x0fb7
+                        : 0x8b,
+            d, rm, 8, 0);
+    t2g_put(g, r, d);
+}
+
+void t2g_store(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    (void)r;
+    unsigned size = o->size;
+    struct rm rm = rm_base(t2g_register(g, o->a, H_RDX), (int32_t)o->imm);
+    int32_t imm;
+    if (t2g_imm(g, o->b, size, &imm)) {
+        unsigned bytes = size == 8 ? 4 : size;
+        emit_op(&g->e, size, t2g_op_for(size, 0xc7), 0, rm, size, bytes);
+        for (unsigned n = 0; n < bytes; n++)
+            emit_u8(&g->e, (unsigned)imm >> (8 * n) & 0xff);
+        return;
+    }
+    emit_store(&g->e, size, rm, t2g_register(g, o->b, H_RAX));
+}
+
+void t2g_vector(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    struct rm rm = rm_reg(o->scale);
+    unsigned reg = o->digit, d = H_NONE;
+    if (o->a)
+        rm = rm_base(t2g_register(g, o->a, H_RDX), (int32_t)o->imm);
+    else if (o->b)
+        rm = rm_reg(t2g_register(g, o->b, H_RDX));
+    if (o->kind == T2_VVALUE) {
+        d = t2g_target(g, r);
+        if (o->hi == T2_FIELD_REG)
+            reg = d;
+        else
+            rm = rm_reg(d);
+    }
+    if (o->from)
+        emit_u8(&g->e, o->from);
+    emit_op(&g->e, o->size, (uint32_t)o->lo, reg, rm, 16, o->own_write);
+    if (o->own_write)
+        emit_u8(&g->e, o->own_bytes);
+    if (o->kind == T2_VVALUE)
+        t2g_put(g, r, d);
+    else if (o->own)
+        g->host = r;
+}
+
+void t2g_syswrite(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    (void)r;
+    t2g_alu_ri(g, 4, o->digit, rm_abs(&g->j->cpu->flags), (int32_t)o->imm);
+    g->host = 0;
+}
+
