@@ -83,12 +83,13 @@ int main(int argc, char **argv)
     }
     printf("jit_lockstep: seeds %llu.., %llu programs, %llu slices, %llu "
            "ticks, %llu shutdowns; %llu blocks compiled, %llu instructions in "
-           "compiled code, %llu links, %llu "
+           "compiled code, %llu joined, %llu links, %llu "
            "flushes, %llu traces, %llu ticks in them, %llu deopts; %u differ\n",
            (unsigned long long)o.seed, (unsigned long long)t.programs,
            (unsigned long long)t.slices, (unsigned long long)t.ticks,
            (unsigned long long)t.shutdowns, (unsigned long long)t.compiled,
-           (unsigned long long)t.compiled_insns, (unsigned long long)t.links,
+           (unsigned long long)t.compiled_insns,
+           (unsigned long long)t.joined, (unsigned long long)t.links,
            (unsigned long long)t.flushes,
            (unsigned long long)t.traces, (unsigned long long)t.trace_ticks,
            (unsigned long long)t.deopts, bad);

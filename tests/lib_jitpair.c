@@ -514,6 +514,7 @@ bool jp_run(uint64_t seed, const struct oracle_forms *forms, bool verbose,
     totals->ticks += p->side[0].cpu.tick;
     totals->shutdowns += p->side[0].cpu.shutdown;
     totals->compiled += stats.blocks_compiled;
+    totals->joined += stats.blocks_joined;
     totals->links += stats.links;
     totals->compiled_insns += stats.entered_insns - stats.handler_insns;
     totals->flushes += stats.flushes;
@@ -568,7 +569,8 @@ static bool run_code(enum jp_mode mode, bool user, unsigned shape,
     put_code(&p->scene, code, bytes);
     p->r.seed = 1 + shape;
     p->plan =
-        (struct plan){.jit = {.cache_bytes = 1 << 20, .tier1_threshold = 1},
+        (struct plan){.jit = {.cache_bytes = 1 << 20,
+                              .tier1_threshold = shape == 1 ? 3 : 1},
                       .slice_shape = shape,
                       .budget = bytes < 100 ? 400 : bytes};
     if (least) {

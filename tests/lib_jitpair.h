@@ -149,14 +149,15 @@ struct jp_side {
 struct jp_totals {
     uint64_t programs, slices, ticks, shutdowns;
     uint64_t evictions; /* for there were too many blocks */
-    uint64_t compiled, links, flushes;
+    uint64_t compiled, joined, links, flushes;
     uint64_t compiled_insns; /* retired in compiled code, handlers apart */
     uint64_t refusals; /* blocks left because of vector or x87 state */
     uint64_t traces, trace_ticks, deopts; /* of tier 2 */
 };
 
 /* Run these instructions in a loop in every mode of `modes` (bits), at CPL 0
- * and 3, in one slice and in many, in tier 1 and in tier 2. */
+ * and 3, in one slice and in many, compiled at once or after some executions, in
+ * tier 1 and in tier 2. */
 bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out);
 /* Once, in tier 2; what the compiler counted. least: instructions of a trace that
  * is no loop; 0: in tier 1 alone. */

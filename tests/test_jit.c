@@ -230,6 +230,23 @@ static void calls_and_returns_chain(void **state)
               "\xc3\x90\x90\x90");
 }
 
+/* Blocks compiled as one: flags, ticks and memory where a jump leaves from the
+ * middle, and a store into a part behind it. */
+static void jumps_leave_from_the_middle(void **state)
+{
+    (void)state;
+    SAME(ALL, "\x83\xc3\x01\x89\xda"     /* add ebx, 1; mov edx, ebx */
+              "\x83\xe2\x0f\x74\x06"     /* and edx, 15; je +6 */
+              "\x50\x83\xea\x03\x58"     /* push; sub edx, 3; pop eax */
+              "\x78\x01\x40"             /* js +1; inc eax (REX) */
+              "\x9c\x59\x01\xc8");       /* pushf; pop; add eax, ecx */
+    SAME(LONG | 1 << JP_PAGED32 | 1 << JP_PAE,
+         "\xbe\x00\x00\x40\x00"         /* mov esi, 400000h */
+         "\x83\xc3\x01\xf6\xc3\x0f"     /* add ebx, 1; test bl, 15 */
+         "\x75\x03\xfe\x46\x13"         /* jne +3; inc byte [esi + 19] */
+         "\x85\xdb\x90\xb0\x05\x00\xc2"); /* mov al, 5; add dl, al */
+}
+
 /* ---- long blocks
  * ---------------------------------------------------------------- */
 
@@ -474,6 +491,7 @@ static void random_guests_stay_in_lockstep(void **state)
     oracle_forms_fini(&forms);
     /* The sample is worth something. */
     assert_true(t.compiled > 5000);
+    assert_true(t.joined > 50);
     assert_true(t.links > 1000);
     assert_true(t.flushes > 100);
     assert_true(t.evictions > 10);
@@ -520,6 +538,7 @@ int main(void)
         cmocka_unit_test(branches_to_addresses_that_are_not_canonical_fault),
         cmocka_unit_test(guards_at_the_head_make_progress),
         cmocka_unit_test(calls_and_returns_chain),
+        cmocka_unit_test(jumps_leave_from_the_middle),
         cmocka_unit_test(blocks_of_a_thousand_instructions_are_compiled),
         cmocka_unit_test(returns_go_where_calls_came_from),
         cmocka_unit_test(calls_that_read_their_address_open_nothing),

@@ -77,7 +77,7 @@ static bool overlaps(const struct block_code *k, uint32_t offset,
     uint32_t start = (uint32_t)(k->start & (PAGE_BYTES - 1));
     if (k->second != UINT64_MAX)
         return true;
-    return offset < start + k->bytes && start < offset + bytes;
+    return offset < start + k->covered && start < offset + bytes;
 }
 
 static void drop_block(struct blocks *b, struct block_code *k)
@@ -96,7 +96,7 @@ static uint64_t block_chunks(const struct block_code *k)
 {
     if (k->second != UINT64_MAX)
         return UINT64_MAX;
-    return chunk_mask((uint32_t)(k->start & (PAGE_BYTES - 1)), k->bytes);
+    return chunk_mask((uint32_t)(k->start & (PAGE_BYTES - 1)), k->covered);
 }
 
 /* A store hit a page with code: drop what it overlaps. Blocks stay readable, as
@@ -336,6 +336,7 @@ static struct block_code *build(struct cpu *c, uint64_t linear, uint64_t paddr,
         k->count = 1;
         k->bytes = available;
     }
+    k->covered = k->bytes;
     bool crosses = k->second != UINT64_MAX;
     if (!page.host || (crosses && !second.host))
         return k;
@@ -347,6 +348,44 @@ static struct block_code *build(struct cpu *c, uint64_t linear, uint64_t paddr,
     unsigned h = hash_of(k->start, k->mode);
     k->hash_next = b->hash[h];
     b->hash[h] = k;
+    return k;
+}
+
+struct block_code *blocks_known(const struct cpu *c, uint64_t start,
+                                unsigned mode)
+{
+    struct block_code *k = c->blocks->hash[hash_of(start, mode)];
+    while (k && (k->start != start || k->mode != mode ||
+                 k->second != UINT64_MAX))
+        k = k->hash_next;
+    return k;
+}
+
+struct block_code *blocks_join(struct cpu *c, struct block_code *const *all,
+                               unsigned count)
+{
+    struct blocks *b = c->blocks;
+    struct block_code *first = all[0];
+    unsigned insns = 0;
+    for (unsigned n = 0; n < count; n++)
+        insns += all[n]->count;
+    if (insns > b->limit ||
+        b->used + sizeof *first + insns * sizeof(struct insn) > ARENA_BYTES)
+        return NULL;
+    struct block_code *k = (struct block_code *)(void *)(b->arena + b->used);
+    *k = *first;
+    k->count = 0;
+    k->bytes = 0;
+    for (unsigned n = 0; n < count; n++) {
+        memcpy(k->insns + k->count, all[n]->insns,
+               all[n]->count * sizeof(struct insn));
+        k->count = (uint16_t)(k->count + all[n]->count);
+        k->bytes += all[n]->bytes;
+    }
+    arena_commit(b, k);
+    first->covered = k->bytes;
+    page_slot(b, (uint32_t)(first->start >> PAGE_SHIFT))->chunks |=
+        block_chunks(first);
     return k;
 }
 

@@ -23,11 +23,13 @@ struct block_code {
     bool probed;       /* an observer may want to hear of its start */
     uint16_t count;    /* instructions, at least 1 */
     uint32_t bytes;    /* code bytes in the first page */
+    uint32_t covered;  /* as bytes: those whose change drops it, at least bytes */
     struct block_code *hash_next;
     struct page_link links[2]; /* first and second page */
     const void *code;  /* compiled by the engine, or NULL */
     const void *refuse; /* the engine's: where code leaves instead of running */
     uint32_t hits;     /* the engine's execution count */
+    uint16_t ticks;    /* the engine's: those that its code takes at its start */
     uint32_t incoming; /* the engine's list of jumps linked to this block */
     uint16_t low, high; /* the engine's: which offsets of its page its jumps
                            stay within, [low, high) */
@@ -47,6 +49,17 @@ void blocks_free(struct blocks *b);
 /* The block that starts at CS:RIP, or NULL with *fault set to what fetching its
  * first instruction raises. The pointer is good until the next call. */
 struct block_code *blocks_at(struct cpu *c, enum exc *fault);
+
+/* The block decoded at this frame address on one page, or NULL. */
+struct block_code *blocks_known(const struct cpu *c, uint64_t start,
+                                unsigned mode);
+
+/* A block for the engine alone: the instructions of all of these, each of which
+ * begins where the one before it ends, on one page. From now on the first is
+ * dropped with any of them. NULL when there is no memory left or it would be too
+ * long; the result is good until the next flush. */
+struct block_code *blocks_join(struct cpu *c, struct block_code *const *all,
+                               unsigned count);
 
 /* Forget everything (load, stress). */
 void blocks_flush(struct cpu *c);

@@ -213,7 +213,8 @@ static enum compiled compile(struct jit *j, struct block_code *k)
         return evict(j, &j->stats.evictions_blocks);
     k->low = (uint16_t)low;
     k->high = (uint16_t)high;
-    const void *code = jit_lower(j, k, &full);
+    const struct block_code *joined = jit_join(j, k);
+    const void *code = jit_lower(j, k, joined, &full);
     j->stats.tier1_ns += now(j) - begun;
     bool was_empty = j->used == j->first;
     if (full && !was_empty)
@@ -221,8 +222,10 @@ static enum compiled compile(struct jit *j, struct block_code *k)
     if (!code) /* or it would fit into no cache of this size */
         return NOT_COMPILED;
     k->code = code;
+    k->ticks = joined->count;
     j->blocks++;
     j->stats.blocks_compiled++;
+    j->stats.blocks_joined += joined != k;
     if (j->options.on_code) {
         const struct jit_code made = {code, j->used - before,
                                       j->cpu->r[REG_RIP] +
@@ -281,7 +284,7 @@ static bool run(void *context, struct block_code *k)
     link_exit(j, k);
     if (j->t2 && t2_before(j->t2, k))
         return false;
-    if (c->tick + k->count > c->limit)
+    if (c->tick + k->ticks > c->limit)
         return false; /* tier 0 stops exactly at the limit */
     c->jit_page = page_rip(c, k);
     c->jit_limit = c->limit - c->tick < MOST_TICKS ? c->limit

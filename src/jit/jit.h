@@ -138,6 +138,7 @@ struct jit_stats {
     struct jit_cut cuts[JIT_CUTS]; /* the most frequent first */
     uint64_t capacity_bytes;  /* jit.cache.capacity_bytes */
     uint64_t flushes, links;
+    uint64_t blocks_joined;   /* compiled with some that follow them */
     uint64_t blocks; /* compiled blocks and traces that may run now */
     /* Flushes because the memory was full, because there were too many blocks,
      * and how long all and the longest took; 0: not timed. */

@@ -81,9 +81,15 @@ struct jit {
     struct jit_stats stats;
 };
 
-/* lower.c: host code for the block, or NULL (out of room: *full; or nothing
- * worth compiling). Executable address. */
-const void *jit_lower(struct jit *j, struct block_code *k, bool *full);
+/* join.c: the block itself, or one that has the instructions of those that follow
+ * it too: conditional jumps inside it leave it when they are taken. */
+enum { JIT_JOIN_BLOCKS = 6 };
+struct block_code *jit_join(struct jit *j, struct block_code *k);
+
+/* lower.c: host code for block `head`, whose instructions those of k begin with,
+ * or NULL (out of room: *full; or nothing worth compiling). Executable address. */
+const void *jit_lower(struct jit *j, struct block_code *head,
+                      const struct block_code *k, bool *full);
 
 /* lower.c: does the guest count a memory access for it (mmu.guest_mem_ops)? */
 bool jit_has_access(const struct insn *i);

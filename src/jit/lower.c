@@ -588,13 +588,60 @@ bool jit_has_access(const struct insn *i)
     }
 }
 
-static void emit_count(struct lower *l)
+/* Count the accesses of instructions [first, count), +1 or -1 times. */
+static void emit_count(struct lower *l, unsigned first, int sign)
 {
     int32_t accesses = 0;
-    for (unsigned n = 0; n < l->k->count; n++)
+    for (unsigned n = first; n < l->k->count; n++)
         accesses += jit_has_access(&l->k->insns[n]);
     if (l->j->options.count_memory && accesses)
-        emit_alu_ri(l->e, 8, 0, rm_abs(&l->j->cpu->jit_accesses), accesses);
+        emit_alu_ri(l->e, 8, 0, rm_abs(&l->j->cpu->jit_accesses),
+                    sign * accesses);
+}
+
+void lower_side(struct lower *l, uint8_t *site, int64_t target)
+{
+    if (l->sides == SIDES_MAX) {
+        l->e->full = true;
+        return;
+    }
+    l->side[l->sides++] = (struct side){site, target, (uint16_t)l->n,
+                                        (uint8_t)l->flags, (uint8_t)l->fix};
+}
+
+/* Jumps out of the middle: what was counted for the rest was too much. */
+static void emit_sides(struct lower *l)
+{
+    const enum flag_place flags = l->flags;
+    const enum flag_fix fix = l->fix;
+    const int32_t x87_at = l->x87_at;
+    for (unsigned k = 0; k < l->sides; k++) {
+        const struct side *s = &l->side[k];
+        bool is_near = in_page(l, s->target);
+        uint8_t *miss[2];
+        emit_patch(l->e, s->site, emit_here(l->e));
+        l->n = s->n;
+        l->flags = s->flags;
+        l->fix = s->fix;
+        l->x87_at = X87_SETTLED;
+        lower_save_flags(l);
+        if (!is_near) {
+            load_target(l, s->target, 8);
+            lower_check_target(l);
+        }
+        emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count - s->n - 1);
+        emit_count(l, s->n + 1u, -1);
+        if (is_near) {
+            lower_link(l, emit_jump(l->e, 16), (uint32_t)s->target);
+            continue;
+        }
+        jit_emit_dispatch(l->j, l->e, JIT_JUMP, miss);
+        emit_patch(l->e, miss[0], l->j->dispatch_miss);
+        emit_patch(l->e, miss[1], l->j->dispatch_miss);
+    }
+    l->flags = flags; /* of the part that follows */
+    l->fix = fix;
+    l->x87_at = x87_at;
 }
 
 /* Where a block goes that may not run, from too_far or from its patched entry
@@ -606,7 +653,7 @@ static void emit_refusal(struct lower *l, uint8_t *too_far, uint8_t *hot_site,
     emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count);
     if (hot_site)
         emit_patch(l->e, hot_site, emit_here(l->e));
-    l->k->refuse = emit_here(l->e);
+    l->head->refuse = emit_here(l->e);
     emit_mov_ri(l->e, H_RCX, start);
     emit_jump_to(l->e, 16, l->j->exit_at);
 }
@@ -763,8 +810,9 @@ static void emit_colds(struct lower *l)
         bool is_normal = l->k->insns[n].cls == CLASS_NORMAL;
         emit_patch(l->e, l->cold[k].site, emit_here(l->e));
         lower_units_settle_cold(l, &l->cold[k]);
-        emit_interpret(l, n, offset_of(l, n + 1), is_normal || l->branched);
-        if (!is_normal && l->branched)
+        bool is_call = l->branched && n + 1u == l->k->count && !is_normal;
+        emit_interpret(l, n, offset_of(l, n + 1), is_normal || is_call);
+        if (is_call)
             emit_branched(l, offset_of(l, n + 1));
         if (!is_normal)
             continue;
@@ -784,7 +832,7 @@ static void lower_part(struct lower *l, struct emit *hot, struct emit *cold)
     l->n = l->first;
     l->offset = l->first_offset;
     l->plan = NULL;
-    l->colds = l->stops = l->need_count = 0;
+    l->colds = l->stops = l->need_count = l->sides = 0;
     for (unsigned n = l->first; n < l->end; n++)
         lower_place(l, n)->is_entered = false;
     if (!l->is16) {
@@ -807,13 +855,15 @@ static void lower_part(struct lower *l, struct emit *hot, struct emit *cold)
     l->e = cold;
     if (l->plan)
         emit_plain(l, next);
+    emit_sides(l);
     emit_colds(l);
     lower_units_finish(l);
     emit_stops(l);
     l->first_offset = end_offset;
 }
 
-const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
+const void *jit_lower(struct jit *j, struct block_code *head,
+                      const struct block_code *k, bool *full)
 {
     struct lower l;
     struct emit hot = {.at = j->rw + j->used,
@@ -828,16 +878,17 @@ const void *jit_lower(struct jit *j, struct block_code *k, bool *full)
     memset(&l, 0, offsetof(struct lower, cold));
     l.j = j;
     l.e = &hot;
+    l.head = head;
     l.k = k;
     l.is64 = k->mode == MODE_64;
     l.is16 = k->mode == MODE_16;
     l.first_offset = start;
     l.x87_at = X87_SETTLED;
     bool counts = j->t2 && !l.is16;
-    k->tier2 = T2_BANNED;
-    uint8_t *hot_site = counts ? t2_emit_counter(j->t2, &hot, k) : NULL;
+    head->tier2 = T2_BANNED;
+    uint8_t *hot_site = counts ? t2_emit_counter(j->t2, &hot, head) : NULL;
     uint8_t *too_far = emit_budget(&l);
-    emit_count(&l);
+    emit_count(&l, 0, 1);
     for (; l.first < k->count; l.first = l.end) {
         unsigned left = k->count - l.first;
         l.end = l.first + (left < j->options.part_max ? left

@@ -25,8 +25,9 @@ enum flag_fix {
 
 enum {
     COLD_MAX = 512,
-    STUBS_MAX = 4, /* two jumps at the end of each version of the block */
     CALLS_MAX = 2, /* one in each version */
+    SIDES_MAX = 2 * JIT_JOIN_BLOCKS, /* in each version of the block */
+    STUBS_MAX = 4 + SIDES_MAX,       /* and two jumps at the end of each */
     STOPS_MAX = PLAN_INSNS,
     NEED_MAX = 4 * PLAN_INSNS + 4,
     X87_SETTLED = -1
@@ -59,6 +60,14 @@ struct stop {
     uint16_t n, next;
 };
 
+/* A jump out of the middle: instruction n, to page offset target. */
+struct side {
+    uint8_t *site;
+    int64_t target;
+    uint16_t n;
+    uint8_t flags, fix; /* enum flag_place, enum flag_fix there */
+};
+
 /* Out of line: interpret instruction n, then go on at `resume`. */
 struct cold {
     uint8_t *site; /* the jump that leads here */
@@ -85,7 +94,8 @@ struct need {
 struct lower {
     struct jit *j;
     struct emit *e;
-    struct block_code *k;
+    struct block_code *head;
+    const struct block_code *k; /* head, or joined */
     const struct insn *i; /* current instruction */
     unsigned n;           /* its index */
     /* The part of the block that is being lowered: its first instruction, the
@@ -117,11 +127,12 @@ struct lower {
     bool is_late;
     struct stub stub[STUBS_MAX];
     unsigned stubs;
-    unsigned colds, stops, need_count; /* of the part */
+    unsigned colds, stops, need_count, sides; /* of the part */
 
     /* ---- from here on written before it is read, and so never cleared */
     struct cold cold[COLD_MAX];
     struct stop stop[STOPS_MAX];
+    struct side side[SIDES_MAX];
     /* Per instruction of the part (lower_place()): where cold paths come back,
      * and the flags there; where the fast version goes on in the plain one, with
      * flags SAVED. */
@@ -297,6 +308,9 @@ void lower_window(struct lower *l);
 void lower_leave(struct lower *l, int64_t target, int32_t sp_moved);
 /* The jump or call at `site` goes there, inside the page. */
 void lower_link(struct lower *l, uint8_t *site, uint32_t target);
+/* The jump at `site`, a conditional one in the middle, goes to page offset
+ * `target`; flags are wherever they are. */
+void lower_side(struct lower *l, uint8_t *site, int64_t target);
 /* A conditional jump there; false, and nothing emitted, when the target lies in
  * another page. */
 bool lower_leave_if(struct lower *l, unsigned condition, int64_t target);
@@ -312,6 +326,8 @@ void lower_call_dispatch(struct lower *l, uint8_t *miss[2]);
 /* The RET to the RIP in H_SCRATCH_A; RSP has been moved by sp_moved. */
 void lower_return(struct lower *l, int32_t sp_moved);
 void lower_calls_finish(struct lower *l); /* the out-of-line code */
+/* Interpret the current instruction when it faults with the RIP in H_RCX. */
+void lower_check_target(struct lower *l);
 /* To the RIP in H_SCRATCH_A; when it is not canonical, or beyond the limit of CS,
  * the instruction faults. RSP
  * has been moved by sp_moved; nothing else has been changed, but for a return

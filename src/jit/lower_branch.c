@@ -7,7 +7,7 @@
 
 /* A RIP in H_RCX that is not canonical or beyond the limit faults at the branch:
  * interpret it. */
-static void check_target(struct lower *l)
+void lower_check_target(struct lower *l)
 {
     struct emit *e = l->e;
     if (l->is16) {
@@ -44,13 +44,31 @@ static unsigned condition(struct lower *l, unsigned code)
     return code;
 }
 
+static bool jcc_target(const struct lower *l, unsigned *code, int64_t *target)
+{
+    *code = 0;
+    while (*code < 16 && jit_jump_codes[*code] != l->i->mnemonic)
+        ++*code;
+    return *code < 16 && relative_target(l, target);
+}
+
+/* In the middle of joined blocks: the way on is straight ahead. */
+static bool lower_side_jcc(struct lower *l)
+{
+    unsigned code;
+    int64_t target;
+    if (!jcc_target(l, &code, &target))
+        return false;
+    code = condition(l, code);
+    lower_side(l, emit_jump(l->e, code), target);
+    return true;
+}
+
 static bool lower_jcc(struct lower *l)
 {
-    unsigned code = 0;
+    unsigned code;
     int64_t target;
-    while (code < 16 && jit_jump_codes[code] != l->i->mnemonic)
-        code++;
-    if (code == 16 || !relative_target(l, &target))
+    if (!jcc_target(l, &code, &target))
         return false;
     lower_save_flags(l);
     code = condition(l, code);
@@ -162,7 +180,7 @@ static bool lower_call(struct lower *l)
     }
     if (!indirect_target(l))
         return false;
-    check_target(l);
+    lower_check_target(l);
     emit_store(l->e, 8, rm_abs(kept), H_RCX);
     push_return(l);
     emit_load(l->e, 8, H_RCX, rm_abs(kept));
@@ -235,6 +253,8 @@ bool lower_branch(struct lower *l)
 {
     if (l->i->cls != CLASS_BRANCH)
         return false;
+    if (l->n + 1u < l->k->count)
+        return lower_side_jcc(l);
     l->ended = lower_jcc(l) || lower_jmp(l) || lower_call(l) || lower_ret(l) ||
                lower_count(l);
     return l->ended;

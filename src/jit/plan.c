@@ -215,6 +215,8 @@ static void step(struct planner *p, const struct insn *i)
     default:
         break;
     }
+    if (i->cls == CLASS_BRANCH) /* in the middle: a conditional jump */
+        return;
     if (writes_nothing(i->mnemonic) || step_unit(p, i))
         return;
     bool is_imul = i->mnemonic == ZYDIS_MNEMONIC_IMUL &&

@@ -77,23 +77,46 @@ void t2g_call_dispatch(struct t2_gen *g, const struct t2_calls *calls)
     arrive(g, back);
 }
 
+static void follow(struct t2_calls *calls, const struct t2_insn *t)
+{
+    bool is_call = t->i.mnemonic == ZYDIS_MNEMONIC_CALL;
+    calls->is_call = calls->is_return = false;
+    if (is_call && calls->count < T2_OPEN_MAX &&
+        !(t->i.form == FORM_I && t->i.imm == 0)) {
+        calls->back[calls->count++] = t->rip + t->i.len;
+        calls->is_call = true;
+    } else if (t->i.mnemonic == ZYDIS_MNEMONIC_RET) {
+        calls->is_return = calls->count == 0;
+        calls->count -= calls->count > 0;
+    }
+}
+
+/* The way to instruction n, from arm to arm; returns how many come before. */
+static unsigned follow_to(const struct t2_ir *ir, struct t2_calls *calls,
+                          unsigned n)
+{
+    unsigned done = 0, first = 0;
+    for (unsigned k = 1; k < ir->piece_count; k++) {
+        const struct t2_piece *p = &ir->pieces[k];
+        if (n < p->first || n - p->first >= p->count)
+            continue;
+        done = follow_to(ir, calls, p->at) + 1;
+        follow(calls, &ir->insns[p->at]);
+        first = p->first;
+    }
+    for (unsigned k = first; k < n; k++)
+        follow(calls, &ir->insns[k]);
+    return done + n - first;
+}
+
+/* A loop's head is reached with no call open, so one iteration tells. */
 void t2g_calls(const struct t2_gen *g, const struct t2_map *m,
                struct t2_calls *calls)
 {
     const struct t2_ir *ir = g->ir;
     calls->count = 0;
     calls->is_call = calls->is_return = false;
-    for (unsigned n = 0; n < m->retired; n++) {
-        const struct t2_insn *t = &ir->insns[n % ir->insn_count];
-        bool is_call = t->i.mnemonic == ZYDIS_MNEMONIC_CALL;
-        calls->is_call = calls->is_return = false;
-        if (is_call && calls->count < T2_OPEN_MAX &&
-            !(t->i.form == FORM_I && t->i.imm == 0)) {
-            calls->back[calls->count++] = t->rip + t->i.len;
-            calls->is_call = true;
-        } else if (t->i.mnemonic == ZYDIS_MNEMONIC_RET) {
-            calls->is_return = calls->count == 0;
-            calls->count -= calls->count > 0;
-        }
-    }
+    unsigned before = follow_to(ir, calls, m->insn);
+    if (m->retired > before && (m->retired - before) % ir->insn_count == 1)
+        follow(calls, &ir->insns[m->insn]);
 }
