@@ -254,6 +254,65 @@ static void calls_and_returns_cancel(void **state)
     assert_int_equal(at_end(&s->ir, REG_RSP)->digit, REG_RSP);
 }
 
+/* ---- arms ---------------------------------------------------------------- */
+
+/* test al, 1; jz skip; inc ecx; skip: dec edx; jnz HEAD: both ways are taken. */
+static void build_two_ways(struct scene *s)
+{
+    static const struct t2_piece pieces[] = {
+        {.first = 0, .count = 5, .weight = 16, .is_back = true, .start = HEAD},
+        {.first = 5,
+         .count = 2,
+         .at = 1,
+         .weight = 8,
+         .is_back = true,
+         .start = HEAD + 6}};
+    struct t2_ir *ir = &s->ir;
+    DECODE(s, "\xa8\x01\x74\x02\xff\xc1\xff\xca\x75\xf6", true);
+    s->insns[5] = s->insns[3];
+    s->insns[6] = s->insns[4];
+    ir->pieces = pieces;
+    ir->piece_count = 2;
+    assert_true(t2_build(ir));
+    ir->piece_count = 0;
+}
+
+static void a_branch_that_goes_both_ways_has_an_arm(void **state)
+{
+    struct scene *s = *state;
+    struct t2_ir *ir = &s->ir;
+    unsigned arms = 0;
+    build_two_ways(s);
+    for (unsigned n = 0; n < ir->seq_count; n++)
+        arms += ir->ops[ir->seq[n]].arm != 0;
+    assert_int_equal(arms, 1);
+    assert_int_equal(count(ir, T2_ARM), 1);
+    assert_int_equal(count(ir, T2_BACK), 2);
+    /* One instruction less on the way past the increment. */
+    assert_int_equal(ir->segments[1].insns, 5);
+    assert_int_equal(ir->segments[2].insns, 4);
+}
+
+static void what_an_arm_computes_stays_there(void **state)
+{
+    struct scene *s = *state;
+    struct t2_ir *ir = &s->ir;
+    t2_ref down[2] = {0, 0};
+    unsigned found = 0;
+    build_two_ways(s);
+    t2_fold(ir);
+    t2_cse(ir);
+    t2_licm(ir);
+    /* The same subtraction of the same value, in the body and in its arm. */
+    for (unsigned n = 0; n < ir->seq_count; n++)
+        if (ir->ops[ir->seq[n]].kind == T2_DEC && ir->ops[ir->seq[n]].segment)
+            down[found++ & 1] = ir->seq[n];
+    assert_int_equal(found, 2);
+    assert_false(t2_dominates(ir, down[0], down[1]));
+    assert_false(t2_dominates(ir, down[1], down[0]));
+    assert_true(t2_dominates(ir, ir->ops[down[0]].a, down[1]));
+}
+
 /* ---- registers ----------------------------------------------------------- */
 
 /* Whatever is alive at a time has places of its own. */
@@ -328,6 +387,8 @@ int main(void)
         cmocka_unit_test(pages_of_moving_pointers_are_checked_at_the_head),
         cmocka_unit_test(comparisons_go_to_their_branch),
         cmocka_unit_test(calls_and_returns_cancel),
+        cmocka_unit_test(a_branch_that_goes_both_ways_has_an_arm),
+        cmocka_unit_test(what_an_arm_computes_stays_there),
         cmocka_unit_test(values_do_not_share_places),
         cmocka_unit_test(recipes_give_the_flags_of_the_instruction),
     };

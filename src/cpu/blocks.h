@@ -37,6 +37,7 @@ struct block_code {
     uint32_t traces;   /* the engine's list of what was made of this block */
     uint8_t tier2;     /* the engine's: what became of it */
     uint8_t attempts;  /* the engine's */
+    bool no_spans;     /* the engine's */
     uint32_t trace_id; /* a tracer's own; 0 at first */
     struct insn insns[];
 };

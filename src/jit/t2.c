@@ -6,9 +6,8 @@
 #include <sys/mman.h>
 
 enum {
-    JUDGED_EVERY = 1 << 20,  /* ticks */
-    JUDGED_FAILURES = 64,    /* fewer say nothing */
-    TICKS_FOR_FAILURE = 200, /* that a trace must be good for */
+    JUDGED_EVERY = 1 << 22,  /* ticks */
+    JUDGED_COST = 100000,    /* a lower one says nothing; see cost_of() */
     DEFAULT_LEAST = 48, /* below, entering costs more than the trace saves */
 };
 
@@ -234,42 +233,65 @@ void t2_submit(struct t2 *t, struct t2_request *q)
 
 /* ---- dropping ------------------------------------------------------------ */
 
+static void uninstall(struct t2 *t, struct t2_trace *trace)
+{
+    trace->is_installed = false; /* its memory stays until a flush */
+    t->j->blocks--;
+    t->j->stats.tier2_dropped++;
+    jump_at(t->j, t->j->exec + (trace->entry - t->j->rw), trace->fallback);
+}
+
 void t2_drop_trace(struct t2 *t, uint32_t id, bool is_head_gone)
 {
     struct t2_trace *trace = t->traces[id];
     if (!trace || !trace->is_installed)
         return;
-    trace->is_installed = false; /* its memory stays until a flush */
-    t->j->blocks--;
-    t->j->stats.tier2_dropped++;
-    jump_at(t->j, t->j->exec + (trace->entry - t->j->rw), trace->fallback);
+    uninstall(t, trace);
     if (!is_head_gone)
         let_count(t, trace->head_block, true);
 }
 
-/* Traces that leave early too often cost more than they save. */
+/* Traces that leave early too often cost more than they save. What leaving
+ * costs, in instructions of the trace that save as much. */
+static uint64_t cost_of(const uint32_t *fails)
+{
+    static const uint16_t costs[T2_REASONS] = {
+        [T2_FAIL_BRANCH] = 80, [T2_FAIL_TARGET] = 100, [T2_FAIL_HEAD] = 80,
+        [T2_FAIL_KEY] = 10,    [T2_FAIL_SPAN] = 0,    [T2_FAIL_ACCESS] = 600};
+    uint64_t cost = 0;
+    for (unsigned k = 0; k < T2_REASONS; k++)
+        cost += (uint64_t)fails[k] * costs[k];
+    return cost;
+}
+
+static void judge(struct t2 *t, struct t2_trace *trace)
+{
+    const struct t2_count *n = &t->near_data->count[trace->id];
+    uint64_t cost = cost_of(n->fails);
+    if (cost - trace->judged_cost < JUDGED_COST)
+        return;
+    if (n->ticks - trace->judged_ticks < cost - trace->judged_cost) {
+        struct block_code *k = trace->head_block;
+        bool is_elsewhere = n->ticks == trace->judged_ticks &&
+                            n->fails[T2_FAIL_KEY] > trace->judged_keys;
+        k->no_spans |= n->fails[T2_FAIL_SPAN] > n->fails[T2_FAIL_ACCESS] / 2;
+        uninstall(t, trace);
+        let_count(t, k, !is_elsewhere);
+    }
+    trace->judged_ticks = n->ticks;
+    trace->judged_cost = cost;
+    trace->judged_keys = n->fails[T2_FAIL_KEY];
+}
+
 void t2_judge(struct t2 *t)
 {
     uint64_t tick = t->j->cpu->tick;
     if (tick - t->judged < JUDGED_EVERY)
         return;
     t->judged = tick;
-    for (uint32_t id = 1; id <= t->most_id; id++) {
-        struct t2_trace *trace = t->traces[id];
-        const struct t2_count *n = &t->near_data->count[id];
-        if (!trace || !trace->is_installed)
-            continue;
-        uint64_t fails = 0;
-        for (unsigned k = 0; k < T2_REASONS; k++)
-            fails += n->fails[k];
-        uint64_t more = fails - trace->judged_fails;
-        if (more < JUDGED_FAILURES)
-            continue;
-        if (n->ticks - trace->judged_ticks < more * TICKS_FOR_FAILURE)
-            t2_drop_trace(t, id, false);
-        trace->judged_fails = fails;
-        trace->judged_ticks = n->ticks;
-    }
+    for (uint32_t id = 1; id <= t->most_id; id++)
+        if (t->traces[id] && t->traces[id]->is_installed)
+            judge(t, t->traces[id]);
 }
 
 void t2_dropped(struct t2 *t, struct block_code *k)

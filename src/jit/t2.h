@@ -1,8 +1,9 @@
 /* Tier 2: traces over hot blocks of tier 1, compiled beside the vCPU.
  *
  * A block of tier 1 counts its executions. When it is hot, tier 0 runs on from
- * there and the path is recorded, several times: a loop when it comes back to
- * the head, else a superblock, as far as the paths agree. The path is compiled
+ * there and the paths from it are recorded, as a tree of blocks with counts. The
+ * path taken most becomes the trace, a loop when it comes back to the head, and
+ * other ways that are taken often become its arms (t2_path.c). It is compiled
  * (t2_ir.h and what follows it), by default on a thread of its own, from
  * copies; the vCPU installs the result between two stays in compiled code, when
  * the blocks that it was made from still stand. Then the head's tier 1 code
@@ -21,6 +22,9 @@ enum {
     T2_HEATS = 1 << 17, /* blocks that count */
     T2_REQUESTS = 24,
     T2_BLOCKS_MAX = 1024, /* of a trace */
+    T2_NODES = 512,       /* of the tree of its paths */
+    T2_PATH_MAX = 256,    /* blocks of a path */
+    T2_WAYS_MAX = 32,     /* that a branch can go */
     T2_USES = 1 << 17,
     T2_HEAT_BYTES = 13, /* of the counter in front of a block */
     T2_ATTEMPTS = 3
@@ -34,13 +38,26 @@ enum t2_state {
     T2_BANNED
 };
 
+/* A block on paths from a head, node 0 of a tree. */
+struct t2_node {
+    struct block_code *block;
+    uint64_t rip, end; /* end: where a path went on that ended here */
+    uint32_t count;    /* samples that came here, */
+    uint32_t backs;    /* and then to the head */
+    uint32_t child, sibling; /* 0: none */
+    uint32_t piece, last;    /* t2_path.c: where it was put */
+    bool is_excluded; /* paths end in front of it */
+};
+
 /* A trace on its way: recorded by the vCPU, compiled by whoever takes it. */
 struct t2_request {
     struct t2_insn insns[T2_INSNS_MAX];
     struct block_code *blocks[T2_BLOCKS_MAX];
     uint64_t starts[T2_BLOCKS_MAX]; /* RIP of each */
     unsigned first[T2_BLOCKS_MAX];  /* its first instruction */
-    unsigned insn_count, block_count;
+    unsigned insn_count, block_count; /* of the main path; of all pieces */
+    struct t2_piece pieces[T2_PIECES_MAX];
+    unsigned piece_count;
     struct block_code *head;
     uint64_t key;
     uint64_t generation; /* flushes before it */
@@ -48,11 +65,10 @@ struct t2_request {
     bool is_sampled;     /* still the vCPU's */
     bool is_broken;      /* something came between: no fault of the path */
     bool is64, one_page, is_loop, no_spans;
-    unsigned inlined; /* calls */
-    /* The path is recorded again several times: what is compiled is as much of
-     * it as all but one of them took. */
-    unsigned samples, deviations, deviates_at;
-    unsigned at;  /* the block that is next */
+    struct t2_node nodes[T2_NODES];
+    unsigned node_count, samples, broken;
+    bool is_wide;    /* a branch goes more than two ways */
+    bool comes_back; /* a path did, to the head */
     uint16_t cut; /* mnemonic of the instruction without a rule; 0: none */
     /* ---- the result */
     struct t2_trace *trace; /* owned until installed */
@@ -105,6 +121,10 @@ struct t2 {
     /* ---- recording */
     struct t2_request *recording;
     uint64_t expected_tick;
+    struct t2_step {
+        unsigned node, insns; /* before it */
+    } path[T2_PATH_MAX];
+    unsigned path_count, path_insns;
     unsigned depth, call_at[64]; /* calls that have not returned */
 };
 
@@ -128,6 +148,9 @@ bool t2_compiler_init(struct t2_compiler *c, const struct jit *j,
                       struct error *err);
 void t2_compiler_fini(struct t2_compiler *c);
 void t2_compile(struct t2_compiler *c, struct t2_request *q);
+
+/* t2_path.c: pieces, instructions and blocks from the tree of paths. */
+void t2_lay_out(struct t2_request *q, unsigned insns_max);
 
 void t2_submit(struct t2 *t, struct t2_request *q);
 void t2_finish(struct t2 *t, struct t2_request *q); /* install or give up */

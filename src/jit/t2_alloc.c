@@ -82,8 +82,10 @@ static void use_op(struct lives *l, const struct t2_op *o)
         /* Set at the loop's head, and again at its end. */
         l->at = l->a->loop;
         use(l, o->a, 1);
-        l->at = l->a->back;
-        use(l, o->b, 1);
+        for (unsigned e = 0; e < l->ir->edge_count; e++) {
+            l->at = l->a->edge[e];
+            use(l, t2_phi_at(l->ir, o, e), 1);
+        }
         return;
     }
     if (o->kind == T2_RECIPE)
@@ -95,8 +97,7 @@ static void use_op(struct lives *l, const struct t2_op *o)
     if (t2_reads_flags(o))
         use_flags(l, o->c, 1);
     use_map(l, o->map);
-    if (o->kind == T2_GUARD || o->kind == T2_GUARDEQ || o->kind == T2_EXIT ||
-        o->kind == T2_EXIT_TO)
+    if (t2_has_second_map(o->kind))
         use_map(l, (unsigned)o->imm);
 }
 
@@ -104,11 +105,13 @@ static void find_loop(struct t2_alloc *a, const struct t2_ir *ir)
 {
     a->loop = a->back = UINT32_MAX;
     for (unsigned n = 0; n < ir->seq_count; n++) {
-        unsigned kind = ir->ops[ir->seq[n]].kind;
-        if (kind == T2_LOOP)
+        const struct t2_op *o = &ir->ops[ir->seq[n]];
+        if (o->kind == T2_LOOP) {
             a->loop = n;
-        else if (kind == T2_BACK)
-            a->back = n;
+            a->back = ir->seq_count - 1;
+        } else if (o->kind == T2_BACK) {
+            a->edge[o->imm] = n;
+        }
     }
 }
 
@@ -152,8 +155,9 @@ static void find_lives(struct t2_alloc *a, const struct t2_ir *ir)
     }
     for (unsigned n = 0; n < ir->seq_count; n++) {
         bool in_loop = a->loop != UINT32_MAX && n > a->loop;
+        unsigned weight = ir->segments[ir->ops[ir->seq[n]].segment].weight;
         l.at = n;
-        l.cost = in_loop ? 16 : 2;
+        l.cost = in_loop && weight > 2 ? weight : 2;
         use_op(&l, &ir->ops[ir->seq[n]]);
     }
     keep_roots(&l);

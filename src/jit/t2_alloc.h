@@ -19,7 +19,10 @@ struct t2_alloc {
     uint32_t *weight;
     t2_ref *hint;        /* a value to share a register with */
     uint8_t *want;       /* the host register it has outside, at the end */
-    uint32_t loop, back; /* positions; UINT32_MAX without a loop */
+    /* Positions; UINT32_MAX without a loop, which arms with ends of their own
+     * belong to: back is that of the last op. */
+    uint32_t loop, back;
+    uint32_t edge[T2_SEGMENTS_MAX]; /* positions of T2_BACK */
     uint32_t spill_last[T2_SPILLS];
     unsigned spill_count;
 };

@@ -1,15 +1,15 @@
 #include "jit/t2_build.h"
 
+#include "jit/jit_internal.h"
+
 #include <string.h>
 
-enum {
-    FAR_OFFSET = 1024,   /* displacements beyond are part of the base */
-    LOOP_INSNS_MAX = 700 /* longer ones end in a jump to their entry */
-};
+enum { FAR_OFFSET = 1024 }; /* displacements beyond are part of the base */
 
 /* ---- state --------------------------------------------------------------- */
 
-static uint16_t new_map(struct t2_build *b, uint64_t rip, unsigned retired)
+static uint16_t new_map(struct t2_build *b, uint64_t rip, unsigned retired,
+                        unsigned accesses)
 {
     struct t2_ir *ir = b->ir;
     if (ir->map_count == T2_MAPS_MAX) {
@@ -21,21 +21,28 @@ static uint16_t new_map(struct t2_build *b, uint64_t rip, unsigned retired)
     m->flags = ir->flags;
     m->insn = (uint16_t)b->n;
     m->retired = (uint16_t)retired;
-    m->segment = (uint8_t)b->segment;
+    m->accesses = (uint16_t)accesses;
+    m->segment = (uint8_t)ir->segment;
     m->rip = rip;
     return (uint16_t)ir->map_count++;
+}
+
+uint16_t t2_map_here(struct t2_build *b, uint64_t rip)
+{
+    return new_map(b, rip, b->retired, b->accesses);
 }
 
 uint16_t t2_map_before(struct t2_build *b)
 {
     if (!b->before)
-        b->before = new_map(b, b->t->rip, b->retired);
+        b->before = t2_map_here(b, b->t->rip);
     return b->before;
 }
 
 uint16_t t2_map_after(struct t2_build *b, uint64_t rip)
 {
-    return new_map(b, rip, b->retired + 1);
+    return new_map(b, rip, b->retired + 1,
+                   b->accesses + jit_has_access(b->i));
 }
 
 /* ---- values -------------------------------------------------------------- */
@@ -282,15 +289,14 @@ static bool build_insn(struct t2_build *b)
     return false;
 }
 
-/* Up to `count` instructions; how many have a rule. State and ops of the first
- * that has none are taken back. */
-static unsigned build_run(struct t2_build *b, unsigned count, bool is_end)
+unsigned t2_build_run(struct t2_build *b, unsigned first, unsigned count,
+                      bool is_end)
 {
     struct t2_ir *ir = b->ir;
     for (unsigned n = 0; n < count; n++) {
         struct t2_ir saved = *ir;
-        b->n = n;
-        b->t = &ir->insns[n];
+        b->n = first + n;
+        b->t = &ir->insns[first + n];
         b->i = &b->t->i;
         b->before = T2_MAP_NONE;
         b->is_last = is_end && n == count - 1;
@@ -301,189 +307,7 @@ static unsigned build_run(struct t2_build *b, unsigned count, bool is_end)
             return n;
         }
         b->retired++;
+        b->accesses += jit_has_access(b->i);
     }
     return count;
-}
-
-static void start(struct t2_ir *ir)
-{
-    for (unsigned g = 0; g < 16; g++)
-        ir->now[g] = t2_emit_ir(
-            ir, (struct t2_op){.kind = T2_PARAM, .digit = (uint8_t)g});
-    ir->flags = t2_emit_ir(ir, (struct t2_op){.kind = T2_PFLAGS, .size = 4});
-}
-
-static void end_at(struct t2_build *b, uint64_t rip)
-{
-    uint16_t map = new_map(b, rip, b->retired);
-    t2_emit_ir(b->ir, (struct t2_op){.kind = T2_EXIT,
-                                     .map = map,
-                                     .imm = b->before,
-                                     .insn = (uint16_t)b->n});
-    b->ended = true;
-}
-
-/* ---- loops --------------------------------------------------------------- */
-
-/* The state at the head of the body, and its counterparts at the end. */
-struct closing {
-    t2_ref first[16]; /* before: at the end of the first iteration */
-    t2_ref phi[16];
-    struct t2_recipe
-        flags[2];        /* of the first iteration; [1]: its source of CF */
-    t2_ref flags_phi[2]; /* FPHI or RECIPE */
-    t2_ref extra[2][2];  /* phis of operands r, b that are no register */
-};
-
-static t2_ref new_phi(struct t2_ir *ir, unsigned kind, t2_ref a)
-{
-    return t2_emit_ir(ir,
-                      (struct t2_op){.kind = (uint8_t)kind, .size = 8, .a = a});
-}
-
-static t2_ref phi_of(struct t2_ir *ir, struct closing *c, t2_ref v,
-                     t2_ref *extra)
-{
-    *extra = 0;
-    if (!v || ir->ops[v].kind == T2_CONST)
-        return v;
-    for (unsigned g = 0; g < 16; g++)
-        if (c->first[g] == v)
-            return c->phi[g];
-    return *extra = new_phi(ir, T2_PHI, v);
-}
-
-/* Flags at the head in the form that they have at the end of an iteration. */
-static t2_ref open_flags(struct t2_ir *ir, struct closing *c, t2_ref flags,
-                         unsigned level)
-{
-    struct t2_recipe r = t2_recipe_of(ir, flags);
-    c->flags[level] = r;
-    if (r.kind == R_HELD)
-        return c->flags_phi[level] = new_phi(ir, T2_FPHI, r.r);
-    struct t2_op op = {
-        .kind = T2_RECIPE, .digit = (uint8_t)r.kind, .size = (uint8_t)r.size};
-    if (r.c) {
-        /* CF alone: INC and DEC keep it. */
-        t2_ref source = r.c;
-        struct t2_recipe s = t2_recipe_of(ir, source);
-        while (s.kind == R_INC || s.kind == R_DEC) {
-            source = s.c;
-            s = t2_recipe_of(ir, source);
-        }
-        op.c = open_flags(ir, c, source, level + 1);
-    }
-    op.a = phi_of(ir, c, r.r, &c->extra[level][0]);
-    op.b = phi_of(ir, c, r.b, &c->extra[level][1]);
-    return c->flags_phi[level] = t2_emit_ir(ir, op);
-}
-
-static void open_loop(struct t2_build *b, struct closing *c)
-{
-    struct t2_ir *ir = b->ir;
-    t2_ref loop = t2_emit_ir(ir, (struct t2_op){.kind = T2_LOOP});
-    for (unsigned g = 0; g < 16; g++) {
-        t2_ref v = t2_value(ir, ir->now[g]);
-        bool is_same = ir->ops[v].kind == T2_PARAM && ir->ops[v].digit == g;
-        c->first[g] = v;
-        c->phi[g] = is_same ? v : new_phi(ir, T2_PHI, v);
-    }
-    ir->flags = open_flags(ir, c, ir->flags, 0);
-    memcpy(ir->now, c->phi, sizeof c->phi);
-    b->segment = 1;
-    b->retired = 0;
-    b->n = 0;
-    ir->loop_map = new_map(b, ir->head, 0);
-    ir->ops[loop].map = ir->loop_map;
-}
-
-static bool close_operand(struct t2_ir *ir, const struct closing *c, t2_ref was,
-                          t2_ref is, t2_ref extra)
-{
-    if (extra) {
-        ir->ops[extra].b = is;
-        return is != 0;
-    }
-    if (!was || ir->ops[was].kind == T2_CONST)
-        return was == is || (is && ir->ops[is].kind == T2_CONST &&
-                             ir->ops[is].imm == ir->ops[was].imm);
-    for (unsigned g = 0; g < 16; g++)
-        if (c->first[g] == was)
-            return t2_value(ir, ir->now[g]) == is;
-    return false;
-}
-
-static bool close_flags(struct t2_ir *ir, const struct closing *c, t2_ref flags,
-                        unsigned level)
-{
-    struct t2_recipe r = t2_recipe_of(ir, flags);
-    const struct t2_recipe *was = &c->flags[level];
-    while (level == 1 && (r.kind == R_INC || r.kind == R_DEC))
-        r = t2_recipe_of(ir, flags = r.c);
-    if (r.kind != was->kind || (r.kind != R_HELD && r.size != was->size))
-        return false;
-    if (r.kind == R_HELD) {
-        ir->ops[c->flags_phi[level]].b = r.r;
-        return true;
-    }
-    return close_operand(ir, c, was->r, r.r, c->extra[level][0]) &&
-           close_operand(ir, c, was->b, r.b, c->extra[level][1]) &&
-           (!r.c || close_flags(ir, c, r.c, level + 1));
-}
-
-static bool close_loop(struct t2_build *b, struct closing *c)
-{
-    struct t2_ir *ir = b->ir;
-    for (unsigned g = 0; g < 16; g++) {
-        t2_ref end = t2_value(ir, ir->now[g]);
-        struct t2_op *phi = &ir->ops[c->phi[g]];
-        if (phi->kind == T2_PHI)
-            phi->b = end;
-        else if (end != c->phi[g])
-            return false;
-    }
-    if (!close_flags(ir, c, ir->flags, 0))
-        return false;
-    t2_emit_ir(ir, (struct t2_op){.kind = T2_BACK});
-    ir->segment_insns[1] = b->retired;
-    return !ir->failed;
-}
-
-static bool build_body(struct t2_build *b)
-{
-    struct t2_ir *ir = b->ir;
-    struct closing c = {0};
-    open_loop(b, &c);
-    for (unsigned k = 0; k < ir->unroll; k++)
-        if (build_run(b, ir->insn_count, false) < ir->insn_count)
-            return false;
-    return close_loop(b, &c);
-}
-
-bool t2_build(struct t2_ir *ir)
-{
-    struct t2_build b = {.ir = ir};
-    t2_ir_reset(ir);
-    start(ir);
-    bool wants_loop = ir->is_loop && ir->insn_count <= LOOP_INSNS_MAX;
-    unsigned done = build_run(&b, ir->insn_count, !wants_loop);
-    if (ir->failed)
-        return false;
-    ir->segment_insns[0] = b.retired;
-    ir->built = done;
-    if (done < ir->insn_count)
-        return false;
-    if (wants_loop) {
-        if (build_body(&b))
-            return true;
-        ir->is_loop = false; /* again, with a jump to the entry */
-        if (ir->failed)
-            return false;
-        bool ok = t2_build(ir);
-        ir->is_loop = true;
-        return ok;
-    }
-    if (!b.ended)
-        end_at(&b, ir->insns[ir->insn_count - 1].next);
-    return !ir->failed;
 }

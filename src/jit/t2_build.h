@@ -11,9 +11,10 @@ struct t2_build {
     const struct t2_insn *t; /* current */
     const struct insn *i;
     unsigned n;       /* its number in the trace */
-    unsigned retired; /* instructions of the segment before it */
-    unsigned segment;
+    unsigned retired; /* instructions before it, since the head */
+    unsigned accesses; /* of them */
     uint16_t before; /* map of the state in front of it, when needed */
+    bool is_loop;
     bool is_last;    /* nothing of the trace follows */
     bool ended;      /* an op that ends the trace was emitted */
     /* Addresses that are known to be multiples of 16 less `low`. */
@@ -32,7 +33,14 @@ bool t2_build_vector(struct t2_build *b);
 bool t2_build_system(struct t2_build *b);
 bool t2_build_memory(struct t2_build *b);
 
+/* Up to `count` instructions; how many have a rule. State and ops of the first
+ * that has none are taken back. is_end: nothing follows behind. */
+unsigned t2_build_run(struct t2_build *b, unsigned first, unsigned count,
+                      bool is_end);
+
 /* ---- state */
+/* The state between two instructions. */
+uint16_t t2_map_here(struct t2_build *b, uint64_t rip);
 uint16_t t2_map_before(struct t2_build *b);
 /* The state behind the instruction, going on at rip. */
 uint16_t t2_map_after(struct t2_build *b, uint64_t rip);

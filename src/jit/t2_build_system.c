@@ -113,7 +113,7 @@ static bool build_rdtsc(struct t2_build *b)
                t2_const(ir, 0));
     t2_ref tsc = system_value(b, T2_SYS_TSC);
     ir->ops[tsc].imm = b->retired;
-    ir->ops[tsc].scale = (uint8_t)b->segment;
+    ir->ops[tsc].scale = (uint8_t)ir->segment;
     ir->now[REG_RAX] = t2_unary(b, T2_MOVZX, 4, tsc);
     ir->now[REG_RDX] = t2_binary(b, T2_SHIFT, 8, 5, tsc, 0);
     ir->ops[ir->now[REG_RDX]].imm = 32;

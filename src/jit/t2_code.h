@@ -76,7 +76,7 @@ struct t2_trace {
     uint64_t key; /* jit_key it is good for; one_page: any */
     bool one_page, is_loop, is_installed;
     unsigned insn_count, attempts;
-    uint64_t judged_ticks, judged_fails; /* what the last verdict was on */
+    uint64_t judged_ticks, judged_cost, judged_keys; /* by the last verdict */
     struct t2_site *sites;               /* owned */
     int64_t *consts;                     /* owned */
     struct block_code *head_block;
@@ -106,6 +106,7 @@ struct t2_gen {
     t2_ref host; /* whose flags the host's are; 0 */
     uint32_t at; /* position in seq */
     uint32_t loop_top, entry_top;
+    uint8_t *arm_site[T2_SEGMENTS_MAX]; /* jumps that lead to arms */
     struct t2_cold *cold;
     unsigned cold_count;
     bool failed;
@@ -124,7 +125,14 @@ bool t2_generate(struct t2_gen *g, const struct t2_ir *ir,
 
 /* A path out of line. */
 struct t2_cold {
-    enum { COLD_EXIT, COLD_EXIT_TO, COLD_HEAD, COLD_BUDGET, COLD_SLOW } kind;
+    enum {
+        COLD_EXIT,
+        COLD_EXIT_TO,
+        COLD_HEAD,
+        COLD_BUDGET,
+        COLD_ARM, /* it would pass the limit */
+        COLD_SLOW
+    } kind;
     uint8_t *site[2]; /* the jumps that lead here */
     uint8_t *resume;  /* COLD_SLOW, writable address */
     t2_ref op;
@@ -180,14 +188,18 @@ void t2g_host_flags(struct t2_gen *g, t2_ref flags);
 
 /* t2_gen_exit.c */
 void t2g_enter(struct t2_gen *g); /* from the convention between blocks */
-void t2g_loop_moves(struct t2_gen *g, bool is_back);
+/* To the head of the loop's body: from the entry, or over an edge. */
+void t2g_loop_moves(struct t2_gen *g, int edge);
+enum { T2_FROM_ENTRY = -1 };
+/* Ticks that an arm takes more than the path that it leaves. */
+int32_t t2g_arm_ticks(const struct t2_gen *g, const struct t2_op *arm);
 void t2g_exit(struct t2_gen *g, const struct t2_op *o);
 void t2g_colds(struct t2_gen *g);
 /* A jump to tier 1's code of the head, where ticks are not taken yet. */
 void t2g_to_fallback(struct t2_gen *g);
-/* So many instructions of the segment were executed: ticks, and accesses when
+/* So many instructions since the head were executed: ticks, and accesses when
  * they are counted. Clobbers host flags. */
-void t2g_count(struct t2_gen *g, unsigned retired);
+void t2g_count(struct t2_gen *g, unsigned retired, unsigned accesses);
 struct t2_cold *t2g_cold(struct t2_gen *g, unsigned kind, t2_ref op);
 
 static inline uint64_t t2g_page_of(uint64_t rip)

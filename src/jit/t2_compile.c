@@ -48,6 +48,8 @@ static void set_up(struct t2_compiler *c, const struct t2_request *q)
     struct t2_ir *ir = &c->ir;
     ir->insns = q->insns;
     ir->insn_count = q->insn_count;
+    ir->pieces = q->pieces;
+    ir->piece_count = q->piece_count;
     ir->is64 = q->is64;
     ir->one_page = q->one_page;
     ir->is_loop = q->is_loop;
@@ -108,12 +110,14 @@ static bool build(struct t2_compiler *c, struct t2_request *q)
     unsigned n = q->block_count;
     if (c->ir.built < c->ir.insn_count)
         q->cut = q->insns[c->ir.built].i.mnemonic;
-    while (n && q->first[n - 1] > c->ir.built)
+    while (n && (q->first[n - 1] > c->ir.built ||
+                 q->first[n - 1] >= q->insn_count))
         n--;
     if (n < 2 || q->is_loop || c->ir.failed || q->first[n - 1] < c->options->trace_min)
         return false;
     q->block_count = n - 1;
     q->insn_count = c->ir.insn_count = q->first[n - 1];
+    c->ir.piece_count = 1;
     return t2_build(&c->ir);
 }
 

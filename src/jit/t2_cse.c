@@ -8,7 +8,8 @@
 enum {
     SPAN_MAX = 512, /* bytes that one check may cover */
     ROOTS = 64,     /* checks remembered */
-    HEAD_MAX = 6    /* checks at the head of a loop */
+    HEAD_MAX = 6,   /* checks at the head of a loop */
+    OFTEN = 4       /* weight of an arm */
 };
 
 struct checks {
@@ -73,11 +74,12 @@ static void rename_constants(struct t2_ir *ir, struct t2_op *o)
     }
 }
 
-/* The op in the table that computes the same, or 0. */
-static t2_ref find(const struct t2_ir *ir, const struct t2_op *o)
+/* The op in the table that computed the same before r, or 0. */
+static t2_ref find(const struct t2_ir *ir, t2_ref r)
 {
+    const struct t2_op *o = &ir->ops[r];
     t2_ref e = (t2_ref)(ir->hash[hash_of(ir, o)] & 0xffff);
-    return e && is_equal(ir, &ir->ops[e], o) ? e : 0;
+    return e && is_equal(ir, &ir->ops[e], o) && t2_dominates(ir, e, r) ? e : 0;
 }
 
 static void enter(struct t2_ir *ir, t2_ref r)
@@ -94,21 +96,30 @@ static void replace(struct t2_ir *ir, t2_ref r, t2_ref by)
 
 /* ---- checks -------------------------------------------------------------- */
 
-static t2_ref *check_of(struct checks *c, const struct t2_ir *ir, t2_ref root)
+/* One with the root of r that was done before it. */
+static t2_ref *check_of(struct checks *c, const struct t2_ir *ir, t2_ref r)
 {
+    t2_ref root = t2_value(ir, ir->ops[r].a);
     for (unsigned n = 0; n < c->count && n < ROOTS; n++)
-        if (t2_value(ir, ir->ops[c->by_root[n]].a) == root)
+        if (t2_value(ir, ir->ops[c->by_root[n]].a) == root &&
+            t2_dominates(ir, c->by_root[n], r))
             return &c->by_root[n];
     return NULL;
 }
 
 static void remember(struct checks *c, const struct t2_ir *ir, t2_ref r)
 {
-    t2_ref *known = check_of(c, ir, t2_value(ir, ir->ops[r].a));
+    t2_ref *known = check_of(c, ir, r);
     if (known)
         *known = r;
     else
         c->by_root[c->count++ % ROOTS] = r;
+}
+
+static bool is_arm(const struct t2_ir *ir, const struct t2_op *o)
+{
+    t2_ref from = ir->segments[o->segment].from;
+    return from && ir->ops[from].kind != T2_LOOP;
 }
 
 /* Let `by` answer for r as well. */
@@ -121,6 +132,11 @@ static bool widen(struct t2_ir *ir, t2_ref by, t2_ref r)
     uint8_t rw = e->rw | o->rw;
     bool is_wider = lo != e->lo || hi != e->hi || rw != e->rw;
     if (is_wider && (ir->no_spans || hi - lo > SPAN_MAX))
+        return false;
+    /* What an arm does asks for no more where the arm is not taken. */
+    if (is_wider && o->segment != e->segment && is_arm(ir, o) &&
+        (e->at_head || rw != e->rw ||
+         ir->segments[o->segment].weight < OFTEN))
         return false;
     e->lo = lo;
     e->hi = hi;
@@ -157,7 +173,7 @@ static void cse_range(struct t2_ir *ir, unsigned from, unsigned to,
         t2_ref r = ir->seq[n], e = 0;
         struct t2_op *o = &ir->ops[r];
         if (o->kind == T2_CHECK) {
-            t2_ref *known = check_of(&checks, ir, t2_value(ir, o->a));
+            t2_ref *known = check_of(&checks, ir, r);
             if (known && widen(ir, *known, r))
                 continue;
             remember(&checks, ir, r);
@@ -165,7 +181,7 @@ static void cse_range(struct t2_ir *ir, unsigned from, unsigned to,
             rename_constants(ir, o);
             if (o->kind == T2_LOAD)
                 o->b = 0;
-            e = find(ir, o);
+            e = find(ir, r);
             if (e && o->kind == T2_LOAD && ir->ops[e].lo != (int32_t)epoch)
                 e = 0;
             if (e) {
@@ -176,6 +192,10 @@ static void cse_range(struct t2_ir *ir, unsigned from, unsigned to,
                 o->lo = (int32_t)epoch;
             enter(ir, r);
         }
+        if (o->arm)
+            o->lo = (int32_t)epoch;
+        if (o->kind == T2_ARM)
+            epoch = (unsigned)ir->ops[ir->segments[o->segment].from].lo;
         epoch += ends_epoch(o);
         ir->seq[(*kept)++] = r;
     }
@@ -213,15 +233,15 @@ static bool hoist_check(struct t2_ir *ir, t2_ref r, struct checks *first,
 {
     struct t2_op *o = &ir->ops[r];
     t2_ref root = t2_value(ir, o->a);
-    t2_ref *known = check_of(first, ir, root);
+    t2_ref *known = check_of(first, ir, r);
     if (known)
         return widen(ir, *known, r);
     if (ir->ops[root].kind != T2_PHI || ir->no_spans)
         return false;
-    known = check_of(head, ir, root);
+    known = check_of(head, ir, r);
     if (known)
         return widen(ir, *known, r);
-    if (head->count == HEAD_MAX)
+    if (head->count == HEAD_MAX || is_arm(ir, o))
         return false;
     o->at_head = true;
     o->map = ir->loop_map;
@@ -254,7 +274,7 @@ void t2_licm(struct t2_ir *ir)
                 continue;
         } else if (is_pure(o)) {
             rename_constants(ir, o);
-            e = find(ir, o);
+            e = find(ir, r);
             if (e) {
                 replace(ir, r, e);
                 continue;

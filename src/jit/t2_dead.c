@@ -58,15 +58,14 @@ static void count_flags(struct t2_ir *ir)
             ir->flag_uses[t2_flags_of(ir, o->c)]++;
         if (o->kind == T2_FPHI) {
             wanted(ir, o->a);
-            wanted(ir, o->b);
+            for (unsigned e = 0; e < ir->edge_count; e++)
+                wanted(ir, t2_phi_at(ir, o, e));
         }
         if (o->kind == T2_RECIPE && o->c)
             wanted(ir, o->c);
         if (o->map)
             wanted(ir, ir->maps[o->map].flags);
-        if ((o->kind == T2_GUARD || o->kind == T2_GUARDEQ ||
-             o->kind == T2_EXIT || o->kind == T2_EXIT_TO) &&
-            o->imm)
+        if (t2_has_second_map(o->kind) && o->imm)
             wanted(ir, ir->maps[o->imm].flags);
     }
 }
@@ -175,12 +174,14 @@ static void need_operands(struct marks *m, const struct t2_op *o)
 {
     need(m, o->a);
     need(m, o->b);
+    if (o->kind == T2_PHI || o->kind == T2_FPHI)
+        for (unsigned e = 1; e < m->ir->edge_count; e++)
+            need(m, t2_phi_at(m->ir, o, e));
     if (t2_reads_flags(o) &&
         !(o->from == 1 && (o->kind == T2_SHIFTCL || o->kind == T2_BT)))
         need_flags(m, o->c);
     need_map(m, o->map);
-    if (o->kind == T2_GUARD || o->kind == T2_GUARDEQ || o->kind == T2_EXIT ||
-        o->kind == T2_EXIT_TO)
+    if (t2_has_second_map(o->kind))
         need_map(m, (unsigned)o->imm);
 }
 
@@ -224,8 +225,8 @@ static bool sink(const struct t2_ir *ir, unsigned n, unsigned *to)
             *to = k;
             return is_lost;
         }
-        if (o->kind == T2_LOOP || o->kind == T2_BACK)
-            return false;
+        if (o->kind == T2_LOOP || o->kind == T2_BACK || o->arm)
+            return false; /* an arm may want them too */
         is_lost |= !keeps_flags(o);
     }
     return false;

@@ -167,6 +167,19 @@ static bool is_32bit(const struct t2_ir *ir, t2_ref v)
     }
 }
 
+/* What no iteration changes. */
+static void fold_phi(struct t2_ir *ir, t2_ref r)
+{
+    const struct t2_op *o = &ir->ops[r];
+    t2_ref a = t2_value(ir, o->a);
+    for (unsigned e = 0; e < ir->edge_count; e++) {
+        t2_ref b = t2_value(ir, t2_phi_at(ir, o, e));
+        if (!b || (b != a && b != r))
+            return;
+    }
+    become(ir, r, a);
+}
+
 static void fold_value(struct t2_ir *ir, t2_ref r)
 {
     struct t2_op *o = &ir->ops[r];
@@ -175,10 +188,8 @@ static void fold_value(struct t2_ir *ir, t2_ref r)
         fold_lea(ir, r);
         return;
     }
-    if (o->kind == T2_PHI && o->b) {
-        t2_ref a = t2_value(ir, o->a), b = t2_value(ir, o->b);
-        if (a == b || b == r)
-            become(ir, r, a);
+    if (o->kind == T2_PHI) {
+        fold_phi(ir, r);
         return;
     }
     if (o->kind == T2_MOVZX && o->size == 4 && is_32bit(ir, o->a)) {

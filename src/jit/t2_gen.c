@@ -6,14 +6,25 @@
 
 /* ---- control ------------------------------------------------------------- */
 
+/* Go where the guard's arm is, or leave, when the condition does not hold. */
+static void leave_unless(struct t2_gen *g, t2_ref r, unsigned condition,
+                         enum t2_reason reason)
+{
+    unsigned arm = g->ir->ops[r].arm;
+    if (arm) {
+        g->arm_site[arm] = emit_jump(&g->e, condition ^ 1);
+        return;
+    }
+    struct t2_cold *c = t2g_cold(g, COLD_EXIT, r);
+    c->reason = reason;
+    c->site[0] = emit_jump(&g->e, condition ^ 1);
+}
+
 static void gen_guard(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 {
-    struct emit *e = &g->e;
     if (o->kind == T2_GUARD) {
         unsigned code = t2g_condition(g, o->c, o->digit);
-        struct t2_cold *c = t2g_cold(g, COLD_EXIT, r);
-        c->reason = T2_FAIL_BRANCH;
-        c->site[0] = emit_jump(e, code ^ 1);
+        leave_unless(g, r, code, T2_FAIL_BRANCH);
         return;
     }
     int32_t imm;
@@ -25,9 +36,7 @@ static void gen_guard(struct t2_gen *g, t2_ref r, const struct t2_op *o)
         t2g_op(g, o->size, 0x3b, x, y, o->size, 0);
     }
     g->host = 0;
-    struct t2_cold *c = t2g_cold(g, COLD_EXIT, r);
-    c->reason = T2_FAIL_TARGET;
-    c->site[0] = emit_jump(e, 5);
+    leave_unless(g, r, 4, T2_FAIL_TARGET);
 }
 
 static uint8_t *take_ticks(struct t2_gen *g, unsigned count)
@@ -36,13 +45,27 @@ static uint8_t *take_ticks(struct t2_gen *g, unsigned count)
     return emit_jump(&g->e, 15); /* jg */
 }
 
+/* What differs in ticks is settled first. */
+static void gen_arm(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    int32_t more = t2g_arm_ticks(g, o);
+    if (g->arm_site[o->segment])
+        emit_patch(&g->e, g->arm_site[o->segment], emit_here(&g->e));
+    if (more > 0)
+        t2g_cold(g, COLD_ARM, r)->site[0] = take_ticks(g, (unsigned)more);
+    else if (more < 0)
+        emit_op(&g->e, 8, 0x8d, H_TICKS, rm_base(H_TICKS, more), 8, 0);
+    g->host = 0;
+}
+
 static void gen_loop(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 {
+    const struct t2_segment *first = &g->ir->segments[0];
     (void)o;
-    t2g_loop_moves(g, false);
-    t2g_count(g, g->ir->segment_insns[0]);
+    t2g_loop_moves(g, T2_FROM_ENTRY);
+    t2g_count(g, first->insns, first->accesses);
     g->loop_top = (uint32_t)(g->e.at - g->buffer);
-    uint8_t *site = take_ticks(g, g->ir->segment_insns[1]);
+    uint8_t *site = take_ticks(g, g->ir->segments[1].insns);
     struct t2_cold *c = t2g_cold(g, COLD_BUDGET, r);
     c->site[0] = site;
     g->host = 0;
@@ -50,10 +73,10 @@ static void gen_loop(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 
 static void gen_back(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 {
+    const struct t2_segment *s = &g->ir->segments[o->segment];
     (void)r;
-    (void)o;
-    t2g_loop_moves(g, true);
-    t2g_count(g, g->ir->segment_insns[1]);
+    t2g_loop_moves(g, (int)o->imm);
+    t2g_count(g, s->insns, s->accesses);
     uint8_t *jump = emit_jump(&g->e, 16);
     emit_patch(&g->e, jump, g->buffer + g->loop_top + g->e.to_exec);
 }
@@ -105,6 +128,7 @@ static t2g_rule *const rules[T2_KINDS] = {
     [T2_GUARDEQ] = gen_guard,
     [T2_LOOP] = gen_loop,
     [T2_BACK] = gen_back,
+    [T2_ARM] = gen_arm,
     [T2_EXIT] = gen_exit,
     [T2_EXIT_TO] = gen_exit};
 
@@ -151,7 +175,7 @@ static void gen_refusals(struct t2_gen *g, uint8_t *const key[2], unsigned keys,
                          uint8_t *too_far, uint8_t *no_vectors)
 {
     struct emit *e = &g->e;
-    unsigned count = g->ir->segment_insns[0];
+    unsigned count = g->ir->segments[0].insns;
     emit_patch(e, too_far, emit_here(e));
     if (no_vectors)
         emit_patch(e, no_vectors, emit_here(e));
@@ -183,8 +207,9 @@ bool t2_generate(struct t2_gen *g, const struct t2_ir *ir,
     g->failed = false;
     g->host = 0;
     g->entry_top = 0;
+    memset(g->arm_site, 0, sizeof g->arm_site);
     unsigned keys = gen_entry_guard(g, key);
-    uint8_t *too_far = take_ticks(g, ir->segment_insns[0]);
+    uint8_t *too_far = take_ticks(g, ir->segments[0].insns);
     uint8_t *no_vectors = need_vectors(g);
     t2g_enter(g);
     for (g->at = 0; g->at < ir->seq_count && !g->failed && !g->e.full; g->at++)

@@ -114,7 +114,7 @@ void t2g_enter(struct t2_gen *g)
     emit_moves(g, &m);
 }
 
-void t2g_loop_moves(struct t2_gen *g, bool is_back)
+void t2g_loop_moves(struct t2_gen *g, int edge)
 {
     const struct t2_ir *ir = g->ir;
     struct moves m = {.count = 0};
@@ -123,7 +123,10 @@ void t2g_loop_moves(struct t2_gen *g, bool is_back)
         const struct t2_op *o = &ir->ops[r];
         if (o->kind == T2_PHI || o->kind == T2_FPHI) {
             if (g->a->at[r] != T2_NOWHERE)
-                add_value(g, &m, g->a->at[r], is_back ? o->b : o->a);
+                add_value(g, &m, g->a->at[r],
+                          edge == T2_FROM_ENTRY
+                              ? o->a
+                              : t2_phi_at(ir, o, (unsigned)edge));
         } else if (o->kind != T2_RECIPE) {
             break;
         }
@@ -140,25 +143,24 @@ static uint64_t head_page(const struct t2_gen *g)
 
 static uint32_t ticks_left(const struct t2_gen *g, const struct t2_map *m)
 {
-    return g->ir->segment_insns[m->segment] - m->retired;
+    return g->ir->segments[m->segment].insns - m->retired;
 }
 
-static void count_accesses(struct t2_gen *g, unsigned retired)
+int32_t t2g_arm_ticks(const struct t2_gen *g, const struct t2_op *arm)
 {
-    int32_t accesses = 0;
-    for (unsigned n = 0; n < retired; n++)
-        accesses += jit_has_access(&g->ir->insns[n % g->ir->insn_count].i);
-    if (accesses)
-        t2g_alu_ri(g, 8, 0, rm_abs(&g->j->cpu->jit_accesses), accesses);
+    const struct t2_segment *s = g->ir->segments;
+    return (int32_t)(s[arm->segment].insns -
+                     s[g->ir->maps[arm->map].segment].insns);
 }
 
-void t2g_count(struct t2_gen *g, unsigned retired)
+void t2g_count(struct t2_gen *g, unsigned retired, unsigned accesses)
 {
     if (retired)
         t2g_alu_ri(g, 8, 0, rm_abs(&g->near_data->count[g->trace->id].ticks),
                    (int32_t)retired);
-    if (g->j->options.count_memory)
-        count_accesses(g, retired);
+    if (g->j->options.count_memory && accesses)
+        t2g_alu_ri(g, 8, 0, rm_abs(&g->j->cpu->jit_accesses),
+                   (int32_t)accesses);
 }
 
 /* Everything to where it belongs outside; ticks are exact. */
@@ -166,7 +168,7 @@ static void emit_state(struct t2_gen *g, const struct t2_map *map)
 {
     struct moves m = {.count = 0};
     uint32_t left = ticks_left(g, map);
-    t2g_count(g, map->retired);
+    t2g_count(g, map->retired, map->accesses);
     t2g_flags_to_rax(g, map->flags);
     for (unsigned n = 0; n < 16; n++)
         add_value(g, &m, outside(n), map->reg[n]);
@@ -328,7 +330,8 @@ static void exit_to(struct t2_gen *g, const struct t2_op *o)
 
 void t2g_exit(struct t2_gen *g, const struct t2_op *o)
 {
-    if (o->kind == T2_EXIT_TO || (o->kind == T2_GUARDEQ && !o->from))
+    if (o->kind == T2_EXIT_TO || (o->kind == T2_GUARDEQ && !o->from) ||
+        (o->kind == T2_ARM && o->digit))
         exit_to(g, o);
     else
         exit_static(g, o);
@@ -376,11 +379,12 @@ static struct t2_lookup lookup_of(struct t2_gen *g, t2_ref r)
 /* Pointers of other checks that are used behind this one. */
 static void fill_live(struct t2_gen *g, struct t2_site *s, uint32_t at)
 {
+    t2_ref check = g->ir->seq[at];
     for (unsigned n = 0; n < g->ir->seq_count; n++) {
         t2_ref r = g->ir->seq[n];
         if (g->ir->ops[r].kind != T2_CHECK || n == at ||
             g->a->at[r] == T2_NOWHERE || g->a->first[r] > at ||
-            g->a->last[r] <= at)
+            g->a->last[r] <= at || !t2_dominates(g->ir, r, check))
             continue;
         if (s->live_count == T2_LIVE_MAX) {
             g->failed = true;
@@ -469,6 +473,13 @@ void t2g_colds(struct t2_gen *g)
         case COLD_BUDGET:
             cold_head(g, false);
             break;
+        case COLD_ARM: {
+            const struct t2_op *o = &g->ir->ops[c->op];
+            emit_op(&g->e, 8, 0x8d, H_TICKS,
+                    rm_base(H_TICKS, -t2g_arm_ticks(g, o)), 8, 0);
+            t2g_exit(g, o);
+            break;
+        }
         default: {
             const struct t2_op *o = &g->ir->ops[c->op];
             if (o->kind != T2_GUARD || !o->from)

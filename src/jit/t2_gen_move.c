@@ -101,7 +101,7 @@ static void read_system(struct t2_gen *g, const struct t2_op *o, unsigned d)
         t2g_op(g, 4, 0x8b, d, rm_abs(&c->cr4), 4, 0);
         break;
     case T2_SYS_TSC: {
-        int64_t left = (int64_t)g->ir->segment_insns[o->scale] - o->imm;
+        int64_t left = (int64_t)g->ir->segments[o->scale].insns - o->imm;
         t2g_op(g, 8, 0x8b, H_RDX, rm_abs(&c->jit_limit), 8, 0);
         struct rm sum = rm_base(H_RDX, (int32_t)-left);
         sum.index = H_TICKS;
@@ -116,6 +116,20 @@ static void read_system(struct t2_gen *g, const struct t2_op *o, unsigned d)
         t2g_op(g, 4, 0x8b, d, rm_abs(&c->flags), 4, 0);
         break;
     }
+}
+
+/* All flags to RAX: lahf, seto al. */
+static void gen_flags(struct t2_gen *g, const struct t2_op *o)
+{
+    if (t2_recipe_of(g->ir, o->c).kind != R_NEVER) {
+        t2g_flags_to_rax(g, o->c);
+        g->host = 0;
+        return;
+    }
+    if (g->host != t2_flags_of(g->ir, o->c))
+        g->failed = true;
+    emit_u8(&g->e, 0x9f);
+    emit_op(&g->e, 1, 0x0f90, 0, rm_reg(H_RAX), 1, 0);
 }
 
 void t2g_simple(struct t2_gen *g, t2_ref r, const struct t2_op *o)
@@ -146,11 +160,8 @@ void t2g_simple(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     case T2_SYSREAD:
         read_system(g, o, d);
         break;
-    default: /* T2_FLAGS: lahf, seto al */
-        if (g->host != t2_flags_of(g->ir, o->c))
-            g->failed = true;
-        emit_u8(&g->e, 0x9f);
-        emit_op(&g->e, 1, 0x0f90, 0, rm_reg(H_RAX), 1, 0);
+    default: /* T2_FLAGS */
+        gen_flags(g, o);
         d = H_RAX;
         break;
     }

@@ -16,8 +16,11 @@ bool t2_ir_alloc(struct t2_ir *ir)
     ir->hash = calloc(T2_HASH, sizeof *ir->hash);
     ir->value_uses = calloc(T2_OPS_MAX, sizeof *ir->value_uses);
     ir->flag_uses = calloc(T2_OPS_MAX, sizeof *ir->flag_uses);
+    ir->segments = calloc(T2_SEGMENTS_MAX, sizeof *ir->segments);
+    ir->more = calloc(T2_SEGMENTS_MAX, sizeof *ir->more);
     return ir->ops && ir->maps && ir->seq && ir->seq2 && ir->same &&
-           ir->fsame && ir->hash && ir->value_uses && ir->flag_uses;
+           ir->fsame && ir->hash && ir->value_uses && ir->flag_uses &&
+           ir->segments && ir->more;
 }
 
 void t2_ir_free(struct t2_ir *ir)
@@ -31,6 +34,8 @@ void t2_ir_free(struct t2_ir *ir)
     free(ir->hash);
     free(ir->value_uses);
     free(ir->flag_uses);
+    free(ir->segments);
+    free(ir->more);
 }
 
 void t2_ir_reset(struct t2_ir *ir)
@@ -38,10 +43,10 @@ void t2_ir_reset(struct t2_ir *ir)
     ir->op_count = 1; /* 0 is none */
     ir->map_count = 1;
     ir->seq_count = 0;
-    ir->loop_at = 0;
+    ir->segment = ir->edge_count = ir->phi_count = 0;
     ir->loop_map = T2_MAP_NONE;
     ir->failed = ir->uses_vectors = false;
-    ir->segment_insns[0] = ir->segment_insns[1] = 0;
+    memset(ir->segments, 0, T2_SEGMENTS_MAX * sizeof *ir->segments);
     ir->ops[0] = (struct t2_op){0};
     ir->same[0] = ir->fsame[0] = 0;
 }
@@ -53,6 +58,7 @@ t2_ref t2_new_op(struct t2_ir *ir, struct t2_op op)
         return 0;
     }
     t2_ref r = (t2_ref)ir->op_count++;
+    op.segment = (uint8_t)ir->segment;
     ir->ops[r] = op;
     ir->same[r] = ir->fsame[r] = r;
     return r;
@@ -69,6 +75,19 @@ t2_ref t2_emit_ir(struct t2_ir *ir, struct t2_op op)
 t2_ref t2_const(struct t2_ir *ir, uint64_t v)
 {
     return t2_new_op(ir, (struct t2_op){.kind = T2_CONST, .imm = (int64_t)v});
+}
+
+bool t2_dominates(const struct t2_ir *ir, t2_ref x, t2_ref y)
+{
+    unsigned to = ir->ops[x].segment;
+    if (ir->ops[x].at_head)
+        return ir->ops[y].segment != 0;
+    for (unsigned s = ir->ops[y].segment; s != to; s = ir->ops[y].segment) {
+        if (s == 0)
+            return false;
+        y = ir->segments[s].from;
+    }
+    return x < y;
 }
 
 struct t2_sum t2_sum_of(const struct t2_ir *ir, t2_ref v)
@@ -171,6 +190,12 @@ bool t2_has_value(unsigned kind)
            kind < T2_GUARD && kind != T2_NONE;
 }
 
+bool t2_has_second_map(unsigned kind)
+{
+    return kind == T2_GUARD || kind == T2_GUARDEQ || kind == T2_ARM ||
+           kind == T2_EXIT || kind == T2_EXIT_TO;
+}
+
 bool t2_reads_flags(const struct t2_op *o)
 {
     switch (o->kind) {
@@ -196,7 +221,7 @@ static const char *const names[T2_KINDS] = {
     "not",     "shift",   "shiftcl",  "imul",    "mulhi",   "div",   "bswap",
     "setcc",   "cmov",    "bt",       "host",    "getf",    "flags", "check",
     "load",    "sysread", "store",    "syswrite", "vector", "vvalue",
-    "guard",   "guardeq", "loop",     "back",    "exit",    "exit_to"};
+    "guard",   "guardeq", "loop",     "back",    "arm",     "exit",  "exit_to"};
 
 static void add(char **at, char *end, const char *format, ...)
 {

@@ -15,7 +15,13 @@
  *
  * A loop is a trace that ends at its head: the first iteration, T2_LOOP, the
  * body (one or more iterations), T2_BACK. What the first iteration computed is
- * there for the body, which is what moves invariants out of it. */
+ * there for the body, which is what moves invariants out of it.
+ *
+ * Where a branch goes both ways often, the other way is an arm: its code follows
+ * behind that of the main path, from a T2_ARM in the state of the guard on, and
+ * ends as a main path does, in a loop with a T2_BACK of its own. So code is a
+ * tree: what comes before a guard, and nothing behind it, comes before its arm
+ * (t2_dominates()). */
 #ifndef RELIVE_JIT_T2_IR_H
 #define RELIVE_JIT_T2_IR_H
 
@@ -28,6 +34,9 @@ enum {
     T2_OPS_MAX = 60000,
     T2_MAPS_MAX = 24000,
     T2_INSNS_MAX = JIT_TRACE_MOST, /* guest instructions of a trace, at most */
+    T2_PIECES_MAX = 48, /* of the path of a trace: the main one and its arms */
+    T2_SEGMENTS_MAX = T2_PIECES_MAX + 1,
+    T2_PHIS_MAX = 24, /* registers, flags and their operands */
     T2_MAP_NONE = 0
 };
 
@@ -37,7 +46,7 @@ enum t2_kind {
     T2_CONST,  /* imm */
     T2_PARAM,  /* guest register `digit` at the entry */
     T2_PFLAGS, /* flags at the entry, as a T2_FLAGS */
-    T2_PHI,    /* a at the entry of the loop, b at its end */
+    T2_PHI,    /* number imm: a at the entry of the loop, b at its end (edge 0) */
     T2_FPHI,   /* the same of flags ops that are T2_FLAGS */
     T2_RECIPE, /* flags alone: as those of recipe kind `digit` of a, b, c */
     /* ---- computing */
@@ -91,7 +100,9 @@ enum t2_kind {
                    here either way */
     T2_GUARDEQ, /* stay when a == b; else go to a */
     T2_LOOP,
-    T2_BACK,
+    T2_BACK, /* edge imm */
+    T2_ARM,  /* where the guard with this arm goes: `map`, `imm` and a are those
+                of the guard; digit 1: of a T2_GUARDEQ */
     T2_EXIT,    /* the end of the trace */
     T2_EXIT_TO, /* the same, to RIP a */
     T2_KINDS
@@ -113,6 +124,8 @@ struct t2_op {
     bool own_write;
     bool at_head;    /* T2_CHECK: at the loop's head, no access is done here */
     bool is_dropped; /* not in seq any more */
+    uint8_t segment;
+    uint8_t arm; /* T2_GUARD, T2_GUARDEQ: the segment to go to; 0: leave */
     t2_ref a, b, c;
     uint16_t map;
     uint16_t insn;  /* of the trace */
@@ -126,8 +139,9 @@ struct t2_map {
     t2_ref reg[16];
     t2_ref flags;
     uint16_t insn;    /* of the trace, that is next or failed */
-    uint16_t retired; /* instructions of the segment done before */
-    uint8_t segment;  /* 0: before T2_LOOP, 1: after */
+    uint16_t retired; /* instructions done before, since the head */
+    uint16_t accesses; /* of them, as jit_has_access() counts */
+    uint8_t segment;
     uint64_t rip;     /* where to go on */
 };
 
@@ -139,10 +153,31 @@ struct t2_insn {
     uint64_t next;               /* the one that followed */
 };
 
+/* A part of the path without branches: the main one, or an arm. */
+struct t2_piece {
+    unsigned first, count; /* of insns */
+    unsigned at;           /* an arm: the branch where it leaves its parent */
+    uint8_t parent;        /* the piece of that branch, or one that leaves there
+                              too and is tried first */
+    uint8_t weight;        /* how often it is taken, of 16 runs */
+    bool is_back;          /* it ends at the trace's head */
+    uint64_t start;        /* RIP */
+};
+
+/* What belongs together in the code: the first iteration or all of a trace that
+ * is no loop (0), the body of a loop (1), then arms. */
+struct t2_segment {
+    unsigned insns, accesses; /* to its end, since the head */
+    t2_ref from;              /* T2_LOOP or the guard that leads here */
+    uint8_t weight;
+};
+
 struct t2_ir {
     /* ---- what is compiled */
     const struct t2_insn *insns;
-    unsigned insn_count;
+    unsigned insn_count;            /* of the main path */
+    const struct t2_piece *pieces;  /* [0]: the main path */
+    unsigned piece_count;           /* 0: as 1 */
     bool is64;
     bool one_page;   /* addresses are relative to the page of the head */
     bool is_loop;    /* the last instruction led back to the first */
@@ -155,8 +190,13 @@ struct t2_ir {
 
     /* ---- the code */
     unsigned op_count, map_count, seq_count;
-    unsigned segment_insns[2]; /* ticks of the first part and of the body */
-    unsigned loop_at;          /* position of T2_LOOP in seq while it has one */
+    struct t2_segment *segments; /* T2_SEGMENTS_MAX */
+    unsigned segment;            /* while building */
+    unsigned edge_count;         /* of T2_BACK */
+    unsigned phi_count;
+    t2_ref (*more)[T2_PHIS_MAX]; /* T2_SEGMENTS_MAX: phis at edges, see
+                                    t2_phi_at() */
+    bool holds_flags; /* the loop keeps them in a register */
     uint16_t loop_map;         /* state at the head of the body */
     t2_ref now[16], flags;     /* while building: the state */
     unsigned built;            /* instructions that have rules */
@@ -230,17 +270,29 @@ struct t2_recipe {
 };
 struct t2_recipe t2_recipe_of(const struct t2_ir *ir, t2_ref flags);
 
+/* What a T2_PHI or T2_FPHI becomes at the end of the loop. */
+static inline t2_ref t2_phi_at(const struct t2_ir *ir, const struct t2_op *phi,
+                               unsigned edge)
+{
+    return edge ? ir->more[edge][phi->imm] : phi->b;
+}
+
+/* Has x been executed wherever y is? Ops of a segment are numbered in order. */
+bool t2_dominates(const struct t2_ir *ir, t2_ref x, t2_ref y);
+
 /* Facts about kinds. */
 bool t2_sets_flags(
     unsigned kind); /* the host instruction does, as the guest's */
 bool t2_has_value(unsigned kind);
 bool t2_reads_flags(const struct t2_op *op); /* through c */
+bool t2_has_second_map(unsigned kind);       /* in imm */
 
 /* t2_build_system.c: does a path go on behind the instruction although it is of
  * CLASS_STOP? */
 bool t2_passes(const struct insn *i);
 
-/* ---- t2_build*.c: the trace as ops; false: no room or nothing to gain. */
+/* ---- t2_build*.c: the trace as ops; false: no room or nothing to gain, and
+ * `built` instructions of the main path have rules. */
 bool t2_build(struct t2_ir *ir);
 
 /* ---- passes (t2_fold.c, t2_cse.c, t2_dead.c, t2_schedule.c) */

@@ -1,5 +1,5 @@
-/* Recording: which path a trace takes. Tier 0 runs the blocks meanwhile, so
- * what was recorded is what happened. */
+/* Recording: which paths lead on from a head. Tier 0 runs the blocks meanwhile,
+ * so what was recorded is what happened. */
 #include "jit/t2.h"
 
 #include <Zydis/Mnemonic.h>
@@ -7,8 +7,15 @@
 #include <string.h>
 
 enum {
-    SAMPLES = 4,       /* after the first, of a head that ran often */
-    SAMPLED_FROM = 64, /* executions */
+    SAMPLES_ALIKE = 5,  /* of paths that are all the same */
+    SAMPLES = 24,       /* of those that are not */
+    SAMPLES_WIDE = 96,  /* where a branch goes many ways */
+    WIDE = 3,
+    LONG = 300,         /* instructions of a path that never came back */
+    SAMPLES_EARLY = 3,  /* of a head that did not run often, */
+    EARLY = 5,          /* executions, or hardly at all: one */
+    SAMPLED_FROM = 65,  /* executions: often */
+    BROKEN_MAX = 16,    /* samples that something came between */
     RETRY = 64, /* executions until a head that found no room tries again */
 };
 
@@ -79,7 +86,6 @@ static void begin(struct t2 *t, struct block_code *k)
                                .attempts = k->attempts};
     t->traces[id] = trace;
     q->is_taken = true;
-    q->insn_count = q->block_count = q->inlined = 0;
     q->head = k;
     q->trace = trace;
     q->key = trace->key;
@@ -87,17 +93,20 @@ static void begin(struct t2 *t, struct block_code *k)
     q->is64 = k->mode == MODE_64;
     q->one_page = true;
     q->is_loop = q->is_compiled = q->is_broken = false;
-    q->no_spans = k->attempts > 1;
+    q->no_spans = k->no_spans;
     q->cut = 0;
     q->code = NULL;
     q->fixes = NULL;
     q->links = NULL;
     q->total_ns = 0;
     memset(q->pass_ns, 0, sizeof q->pass_ns);
-    q->samples = q->deviations = q->at = 0;
+    q->samples = q->broken = 0;
+    q->is_wide = q->comes_back = false;
+    q->nodes[0] = (struct t2_node){.block = k, .rip = trace->head};
+    q->node_count = 1;
     q->is_sampled = true;
     t->recording = q;
-    t->depth = 0;
+    t->path_count = t->depth = 0;
     k->tier2 = T2_SAMPLED;
 }
 
@@ -118,140 +127,163 @@ static void begin_again(struct t2 *t, struct block_code *k)
     if (!q || q->key != key_of(t->j->cpu))
         return;
     t->recording = q;
-    q->at = 0;
+    t->path_count = t->depth = 0;
 }
 
-static void give_up(struct t2 *t)
+static void give_up(struct t2 *t, struct t2_request *q, bool is_broken)
 {
-    struct t2_request *q = t->recording;
-    t->recording = NULL;
     q->is_compiled = false;
-    q->is_broken = true;
+    q->is_broken = is_broken;
     t2_finish(t, q);
+}
+
+/* Other heads in the loop: the one that was hot first has it. */
+static void take_over(struct t2 *t, const struct t2_request *q)
+{
+    for (unsigned n = 0; n < T2_REQUESTS; n++) {
+        struct t2_request *other = &t->requests[n];
+        for (unsigned k = 1; k < q->block_count; k++)
+            if (other->is_taken && other->is_sampled &&
+                other->head == q->blocks[k])
+                give_up(t, other, true);
+    }
 }
 
 /* To the compiler. */
 static void submit(struct t2 *t, struct t2_request *q)
 {
-    t->recording = NULL;
     q->is_sampled = false;
     stop_counting(t, q->head);
+    t2_lay_out(q, t->j->options.trace_max);
     q->one_page = true;
     for (unsigned n = 0; n < q->block_count; n++)
         if (page_of(q->starts[n]) != page_of(q->trace->head))
             q->one_page = false;
     q->trace->one_page = q->one_page;
-    if (!q->is_loop && q->insn_count < t->j->options.trace_min) {
-        q->is_compiled = false;
-        t2_finish(t, q);
-        return;
+    if (!q->is_loop && q->insn_count < t->j->options.trace_min)
+        give_up(t, q, false);
+    else {
+        if (q->is_loop)
+            take_over(t, q);
+        t2_submit(t, q);
     }
-    t2_submit(t, q);
 }
 
-/* A sample is over. */
-static void end_sample(struct t2 *t)
+static struct t2_node *node_at(const struct t2 *t, unsigned n)
+{
+    return &t->recording->nodes[t->path[n].node];
+}
+
+static unsigned samples_for(const struct t2_request *q, bool is_alike,
+                            uint32_t threshold)
+{
+    if (threshold < SAMPLED_FROM)
+        return threshold < EARLY ? 1 : SAMPLES_EARLY;
+    if (q->is_wide)
+        return SAMPLES_WIDE;
+    return is_alike && !q->head->attempts ? SAMPLES_ALIKE : SAMPLES;
+}
+
+/* A path is complete: back at the head, or going on at rip. */
+static void end_sample(struct t2 *t, bool is_back, uint64_t rip)
 {
     struct t2_request *q = t->recording;
+    struct t2_node *last = &q->nodes[t->path[t->path_count - 1].node];
     uint32_t threshold = t->j->options.tier2_threshold;
+    bool is_alike;
     t->recording = NULL;
-    if (threshold < SAMPLED_FROM || q->samples++ == SAMPLES ||
-        (!q->is_loop && q->insn_count < t->j->options.trace_min)) {
+    last->backs += is_back;
+    q->comes_back |= is_back;
+    last->end = is_back ? last->end : rip;
+    q->samples++;
+    is_alike = q->node_count == t->path_count && last->count == q->samples;
+    if ((q->samples == 1 && !is_back && t->path_insns < t->j->options.trace_min) ||
+        q->samples >= samples_for(q, is_alike, threshold)) {
         submit(t, q);
         return;
     }
     t->heat[q->head->heat] = (int32_t)(1 + threshold / 32);
 }
 
-/* The path ends here. */
-static void complete(struct t2 *t, bool is_loop)
-{
-    t->recording->is_loop = is_loop;
-    end_sample(t);
-}
-
-/* Back to the end of block n - 1. */
-static void cut(struct t2 *t, unsigned n)
+/* An interrupt or a fault: no sample. */
+static void break_sample(struct t2 *t)
 {
     struct t2_request *q = t->recording;
-    q->insn_count = q->first[n];
-    q->block_count = n;
+    for (unsigned n = 0; n < t->path_count; n++)
+        node_at(t, n)->count--;
+    t->recording = NULL;
+    t->heat[q->head->heat] =
+        (int32_t)(1 + t->j->options.tier2_threshold / 32);
+    if (q->broken++ == BROKEN_MAX)
+        give_up(t, q, true);
 }
 
 /* ---- what ends a path ---------------------------------------------------- */
 
-/* Too often at the same block that is not the head: a loop of its own. */
+/* Too often at the same block that is not the head: a loop of its own, where
+ * the path ends. */
 static bool is_inner_loop(struct t2 *t, uint64_t rip)
 {
-    const struct t2_request *q = t->recording;
     unsigned visits = 0, first = 0;
-    for (unsigned n = q->block_count; n-- > 0;)
-        if (q->starts[n] == rip) {
+    if (rip > node_at(t, t->path_count - 1)->rip)
+        return false; /* no way back */
+    for (unsigned n = t->path_count; n-- > 0;)
+        if (node_at(t, n)->rip == rip) {
             visits++;
             first = n;
         }
-    if (visits < t->j->options.unroll_max)
+    if (visits < t->j->options.unroll_max || first == 0)
         return false;
-    cut(t, first);
+    node_at(t, first)->is_excluded = true;
     return true;
 }
 
 /* Does a call that has not returned lead there? */
 static bool is_open(const struct t2 *t, uint64_t rip)
 {
-    const struct t2_request *q = t->recording;
     for (unsigned n = 0; n < t->depth; n++)
-        if (q->starts[t->call_at[n]] == rip)
+        if (node_at(t, t->call_at[n])->rip == rip)
             return true;
-    return rip == q->trace->head;
+    return rip == t->recording->trace->head;
 }
 
-/* Follow calls and returns; true: the path ends at block n. */
-static bool count_calls(struct t2 *t, const struct insn *last, unsigned *end)
+static bool count_call_or_return(struct t2 *t, const struct insn *last)
 {
-    struct t2_request *q = t->recording;
-    *end = q->block_count;
     if (last->mnemonic == ZYDIS_MNEMONIC_CALL) {
-        if (last->form != FORM_I || is_open(t, t->j->cpu->r[REG_RIP]))
-            return true; /* one of many targets, or recursion */
+        if (is_open(t, t->j->cpu->r[REG_RIP]))
+            return true; /* recursion */
         if (t->depth == sizeof t->call_at / sizeof t->call_at[0])
             return true;
-        t->call_at[t->depth++] = q->block_count;
-        q->inlined++;
+        t->call_at[t->depth++] = t->path_count;
     } else if (last->mnemonic == ZYDIS_MNEMONIC_RET) {
         if (t->depth == 0)
             return true;
         t->depth--;
-    } else if (last->mnemonic == ZYDIS_MNEMONIC_JMP && last->form != FORM_I) {
-        return true;
-    }
-    for (unsigned n = 0; n < t->depth; n++) {
-        unsigned at = t->call_at[n];
-        if (at < q->block_count &&
-            q->insn_count - q->first[at] >= t->j->options.inline_max) {
-            *end = at; /* too long to be inlined */
-            return true;
-        }
     }
     return false;
 }
 
-static void append(struct t2 *t, struct block_code *k)
+/* Follow calls and returns; true: the path ends here, or in front of a call that
+ * is too long to be inlined. */
+static bool count_calls(struct t2 *t, const struct insn *last)
 {
-    struct t2_request *q = t->recording;
-    uint64_t rip = t->j->cpu->r[REG_RIP];
-    q->starts[q->block_count] = rip;
-    q->first[q->block_count] = q->insn_count;
-    q->blocks[q->block_count++] = k;
-    for (unsigned n = 0; n < k->count; n++) {
-        struct t2_insn *i = &q->insns[q->insn_count++];
-        i->i = k->insns[n];
-        i->original = &k->insns[n];
-        i->rip = rip;
-        rip += i->i.len;
-        i->next = rip;
+    if (last->mnemonic == ZYDIS_MNEMONIC_CALL ||
+        last->mnemonic == ZYDIS_MNEMONIC_RET) {
+        uint64_t begun = now(t);
+        bool is_over = count_call_or_return(t, last);
+        t->recording->pass_ns[JIT_PASS_INLINING] += now(t) - begun;
+        if (is_over)
+            return true;
     }
-    t->expected_tick = t->j->cpu->tick + k->count;
+    for (unsigned n = 0; n < t->depth; n++) {
+        unsigned at = t->call_at[n];
+        if (at < t->path_count &&
+            t->path_insns - t->path[at].insns >= t->j->options.inline_max) {
+            node_at(t, at)->is_excluded = true;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Did the last block run from its first to its last instruction, and nothing
@@ -260,50 +292,57 @@ static bool is_continuous(const struct t2 *t, const struct block_code *k)
 {
     const struct cpu *c = t->j->cpu;
     const struct t2_request *q = t->recording;
-    unsigned end =
-        q->samples && q->at < q->block_count ? q->first[q->at] : q->insn_count;
-    const struct t2_insn *last = &q->insns[end - 1];
-    uint64_t rip = c->r[REG_RIP], taken = last->next + last->i.imm;
+    const struct t2_node *node = node_at(t, t->path_count - 1);
+    const struct insn *last = &node->block->insns[node->block->count - 1];
+    uint64_t rip = c->r[REG_RIP], next = node->rip + node->block->bytes;
+    uint64_t taken = next + last->imm;
     if (c->tick != t->expected_tick || key_of(c) != q->key || !k->valid ||
         k->second != UINT64_MAX || c->probe.delivery_tick == c->tick)
         return false;
-    if (last->i.cls == CLASS_NORMAL || t2_passes(&last->i))
-        return rip == last->next;
+    if (last->cls == CLASS_NORMAL || t2_passes(last))
+        return rip == next;
     bool is_relative =
-        last->i.form == FORM_I && last->i.mnemonic != ZYDIS_MNEMONIC_RET;
+        last->form == FORM_I && last->mnemonic != ZYDIS_MNEMONIC_RET;
     if (!q->is64)
         taken = (uint32_t)taken;
-    return !is_relative || rip == last->next || rip == taken;
+    return !is_relative || rip == next || rip == taken;
 }
 
-/* Does the path go where it went before? */
-static void compare(struct t2 *t, struct block_code *k)
+/* The node of k behind `at`; 0: no room. */
+static unsigned node_of(struct t2_request *q, unsigned at, struct block_code *k,
+                        uint64_t rip)
 {
-    struct t2_request *q = t->recording;
-    if (q->at && !is_continuous(t, k)) {
-        t->recording = NULL; /* an interrupt: no sample */
-        return;
-    }
-    bool is_end = q->at == q->block_count;
-    uint64_t rip = t->j->cpu->r[REG_RIP];
-    if (is_end && !(q->is_loop && rip != q->trace->head)) {
-        end_sample(t);
-        return;
-    }
-    if (!is_end && q->blocks[q->at] == k && q->starts[q->at] == rip) {
-        t->expected_tick = t->j->cpu->tick + k->count;
-        q->at++;
-        return;
-    }
-    if (q->deviations++) {
-        unsigned at = q->at < q->deviates_at ? q->at : q->deviates_at;
-        q->is_loop = false;
-        if (at < q->block_count)
-            cut(t, at);
-    } else {
-        q->deviates_at = q->at;
-    }
-    end_sample(t);
+    unsigned n = q->nodes[at].child, count = 0;
+    for (; n; n = q->nodes[n].sibling, count++)
+        if (q->nodes[n].block == k && q->nodes[n].rip == rip)
+            return n;
+    if (q->node_count == T2_NODES || count == T2_WAYS_MAX)
+        return 0;
+    q->is_wide |= count >= WIDE;
+    n = q->node_count++;
+    q->nodes[n] = (struct t2_node){
+        .block = k, .rip = rip, .sibling = q->nodes[at].child};
+    q->nodes[at].child = n;
+    return n;
+}
+
+/* Of the path, in instructions. */
+static unsigned longest(const struct t2 *t)
+{
+    const struct t2_request *q = t->recording;
+    unsigned most = t->j->options.trace_max;
+    return q->samples == 0 || q->comes_back || most < LONG ? most : LONG;
+}
+
+static void step(struct t2 *t, unsigned node)
+{
+    struct t2_node *n = &t->recording->nodes[node];
+    n->count++;
+    if (t->path_count == 0)
+        t->path_insns = 0;
+    t->path[t->path_count++] = (struct t2_step){node, t->path_insns};
+    t->path_insns += n->block->count;
+    t->expected_tick = t->j->cpu->tick + n->block->count;
 }
 
 /* Take note that k is next. */
@@ -311,43 +350,38 @@ static void record(struct t2 *t, struct block_code *k)
 {
     struct t2_request *q = t->recording;
     uint64_t rip = t->j->cpu->r[REG_RIP];
-    unsigned end;
-    if (q->samples) {
-        compare(t, k);
-        return;
-    }
-    if (q->block_count == 0) {
-        append(t, k);
+    if (t->path_count == 0) {
+        step(t, 0);
         return;
     }
     if (!is_continuous(t, k)) {
-        give_up(t);
+        break_sample(t);
         return;
     }
-    struct t2_insn *last = &q->insns[q->insn_count - 1];
-    if (last->i.cls != CLASS_NORMAL)
-        last->next = rip;
-    bool is_stopped = last->i.cls == CLASS_STOP && !t2_passes(&last->i);
+    unsigned at = t->path[t->path_count - 1].node;
+    const struct block_code *before = q->nodes[at].block;
+    const struct insn *last = &before->insns[before->count - 1];
+    bool is_stopped = last->cls == CLASS_STOP && !t2_passes(last);
     if (is_stopped)
-        t2_count_cut(t, last->i.mnemonic);
+        t2_count_cut(t, last->mnemonic);
     if (rip == q->trace->head && t->depth == 0) {
-        complete(t, true);
+        end_sample(t, true, rip);
         return;
     }
-    uint64_t begun = now(t);
-    bool is_over = count_calls(t, &last->i, &end);
-    q->pass_ns[JIT_PASS_INLINING] += now(t) - begun;
-    if (is_over && end < q->block_count && end > 0)
-        cut(t, end);
+    bool is_over = count_calls(t, last);
     if (is_over ||
-        ((k->tier2 == T2_BUSY || k->tier2 == T2_SAMPLED) && t->depth == 0) ||
+        (k->tier2 == T2_BUSY && t->depth == 0) ||
         is_inner_loop(t, rip) ||
-        q->insn_count + k->count > t->j->options.trace_max ||
-        q->block_count == T2_BLOCKS_MAX || is_stopped) {
-        complete(t, false);
+        t->path_insns + k->count > longest(t) ||
+        t->path_count == T2_PATH_MAX || is_stopped) {
+        end_sample(t, false, rip);
         return;
     }
-    append(t, k);
+    unsigned node = node_of(q, at, k, rip);
+    if (node && !q->nodes[node].is_excluded)
+        step(t, node);
+    else
+        end_sample(t, false, rip);
 }
 
 bool t2_before(struct t2 *t, struct block_code *k)
