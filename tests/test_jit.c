@@ -87,6 +87,25 @@ static void traces_hold_several_calls_of_a_function(void **state)
     assert_true(stats.tier2_ticks > 1000); /* of about 2000 */
 }
 
+/* None of these ends the path of a trace. */
+static void traces_hold_what_kernels_do(void **state)
+{
+    static const char code[] =
+        "\xbe\x00\x00\x03\x00\xbc\x00\x10\x03\x00" /* mov esi, esp */
+        "\x0f\xbc\xc3\x0f\xbd\xd3\xf3\x0f\xb8\xc3" /* bsf; bsr; popcnt */
+        "\xf0\x0f\xb1\x1e\xf0\x0f\xc1\x1e"         /* cmpxchg; xadd */
+        "\x0f\xba\x2e\x03\x86\x26"     /* bts [esi], 3; xchg ah, [esi] */
+        "\xf9\xf5\x9f\x9c\x58\xfc\xfa" /* stc; cmc; lahf; pushf; pop; cld; cli */
+        "\x00\xe5\x66\x0f\x2e\xc1\xf2\x0f\x2c\xc1" /* add; ucomisd; cvttsd2si */
+        "\x66\x0f\x7e\xc8\x0f\x31\xad\xf3\x90"; /* movd; rdtsc; lods; pause */
+    struct jit_stats stats;
+    (void)state;
+    assert_true(jp_run_traces(JP_FLAT, false, 1, code, sizeof code - 1, stdout,
+                              &stats));
+    assert_null(stats.cuts[0].mnemonic);
+    assert_true(stats.tier2_ticks > 500);
+}
+
 static void logic_clears_af(void **state)
 {
     (void)state;
@@ -525,6 +544,7 @@ int main(void)
         cmocka_unit_test(shifts_by_zero_keep_all_flags),
         cmocka_unit_test(high_byte_registers_take_part),
         cmocka_unit_test(cuts_of_paths_are_counted),
+        cmocka_unit_test(traces_hold_what_kernels_do),
         cmocka_unit_test(traces_hold_several_calls_of_a_function),
         cmocka_unit_test(logic_clears_af),
         cmocka_unit_test(pop_of_the_stack_pointer_takes_the_popped_value),
