@@ -38,7 +38,7 @@ static const struct figure jit_figures[] = {
     JIT_ROW(evictions_bytes), JIT_ROW(evictions_blocks),
     JIT_ROW(flushes),         JIT_ROW(links),           JIT_ROW(lookup_hit),
     JIT_ROW(lookup_miss),     JIT_ROW(exit_mmio_calls), JIT_ROW(handler_calls),
-    JIT_ROW(handler_insns),
+    JIT_ROW(handler_insns),   JIT_ROW(return_misses),
     JIT_ROW(tier2_blocks_compiled),
     JIT_ROW(tier2_dropped),
     JIT_ROW(tier2_ticks),

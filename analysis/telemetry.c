@@ -217,6 +217,7 @@ static json_t *jit_totals(const struct jit_stats *a, const struct jit_stats *b)
     put(totals, "deopt", deopt_totals(a, b));
     put_count(cache, "lookup_hit", b->lookup_hit - a->lookup_hit);
     put_count(cache, "lookup_miss", b->lookup_miss - a->lookup_miss);
+    put_count(cache, "return_miss", b->return_misses - a->return_misses);
     put_count(cache, "capacity_bytes", b->capacity_bytes);
     put_count(cache, "used_bytes", b->code_bytes);
     put_count(cache, "blocks", b->blocks);

@@ -190,6 +190,8 @@ static struct plan make_plan(struct oracle_random *r)
         p.jit.blocks_max = 1 + oracle_below(r, 30);
     if (oracle_below(r, 2) == 0)
         p.jit.part_max = 1 + oracle_below(r, 12);
+    if (oracle_below(r, 3) == 0)
+        p.jit.calls_max = 4u << oracle_below(r, 3);
     plan_tier2(&p.jit, r);
     return p;
 }

@@ -160,7 +160,7 @@ struct jp_totals {
  * tier 1 and in tier 2. */
 bool jp_run_code(unsigned modes, const char *code, unsigned bytes, FILE *out);
 /* Once, in tier 2; what the compiler counted. least: instructions of a trace that
- * is no loop. */
+ * is no loop; 0: in tier 1 alone. */
 bool jp_run_traces(enum jp_mode mode, bool user, unsigned least,
                    const char *code, unsigned bytes, FILE *out, struct jit_stats *stats);
 

@@ -479,13 +479,37 @@ static void gen_loop(struct loops *g)
     gen_close(g, top);
 }
 
+/* RET, or another way back. */
+static void gen_return(struct loops *g)
+{
+    static const char *const ways[] = {
+        "\x5a\xff\xe2",                     /* POP rDX; JMP rDX */
+        "\x5a\x52\xc3",                     /* POP rDX; PUSH rDX; RET */
+        "\xe8\x01\x00\x00\x00\x90\x5a\xc3"}; /* CALL over a NOP; POP; RET */
+    static const uint8_t bytes[] = {3, 3, 8};
+    unsigned n = below(g, 3);
+    if (!one_in(g, 4)) {
+        u8(g, 0xc3);
+        return;
+    }
+    memcpy(g->code + g->at, ways[n], bytes[n]);
+    g->at += bytes[n];
+}
+
 static void gen_leaf(struct loops *g)
 {
-    g->leaf[g->leaves++] = g->at;
+    unsigned at = g->leaf[g->leaves++] = g->at;
+    if (one_in(g, 5)) { /* as deep as rDX has bits */
+        u8(g, 0xd1);
+        u8(g, 0xea); /* shr edx, 1 */
+        u8(g, 0x74);
+        u8(g, 5); /* jz over the call */
+        call(g, at);
+    }
     gen_items(g, 1 + below(g, 4), false);
     if (g->leaves > 1 && one_in(g, 3))
         call(g, g->leaf[below(g, g->leaves - 1)]);
-    u8(g, 0xc3);
+    gen_return(g);
 }
 
 void jp_code_loops(struct jp_scene *s)

@@ -302,6 +302,80 @@ static void blocks_of_a_thousand_instructions_are_compiled(void **state)
     assert_true(jp_run_code(LONG | 1 << JP_FLAT, code, used, stdout));
 }
 
+/* ---- the return stack: a prediction that any guest may belie
+ * ---------------------------------------------------------- */
+
+/* Of `code`, in tier 1. */
+static uint64_t return_misses(const char *code, unsigned bytes)
+{
+    struct jit_stats stats;
+    assert_true(jp_run_traces(JP_FLAT, false, 0, code, bytes, stdout, &stats));
+    return stats.return_misses;
+}
+
+static void returns_go_where_calls_came_from(void **state)
+{
+    static const char code[] = "\xe8\x04\x00\x00\x00\x40\x90\xeb\x0e"
+                               "\x83\xc3\x05\xe8\x04\x00\x00\x00\x40\xc3"
+                               "\x90\x90\x40\xc3"; /* two deep */
+    (void)state;
+    SAME(BITS_32, code);
+    assert_true(return_misses(code, sizeof code - 1) < 10);
+}
+
+static void calls_that_read_their_address_open_nothing(void **state)
+{
+    static const char code[] = "\xe8\x02\x00\x00\x00\xeb\x08" /* call f */
+                               "\xe8\x00\x00\x00\x00\x58\x40\xc3"; /* f: call
+                                                   next; pop eax; inc; ret */
+    (void)state;
+    SAME(BITS_32, code);
+    assert_true(return_misses(code, sizeof code - 1) < 10);
+}
+
+static void returns_elsewhere_are_counted(void **state)
+{
+    /* call f; ...; f: add dword [esp], 1; ret */
+    static const char code[] = "\xe8\x05\x00\x00\x00\x90\x40\x90\xeb\x05"
+                               "\x83\x04\x24\x01\xc3";
+    (void)state;
+    SAME(BITS_32, code);
+    assert_true(return_misses(code, sizeof code - 1) > 100);
+}
+
+static void calls_without_returns_fill_the_stack(void **state)
+{
+    /* call f over a nop; f: pop: 8192 times and more */
+    static const char code[] =
+        "\xe8\x01\x00\x00\x00\x90\x5a\xe8\x01\x00\x00\x00\x90\x5a";
+    (void)state;
+    SAME(ALL, code);
+    SAME(ALL, "\xb9\x28\x00\x00\x00\xe8\x02\x00\x00\x00\xeb\x09" /* f(40) */
+              "\xff\xc9\x74\x05\xe8\xf7\xff\xff\xff\xc3"); /* f: dec ecx; jz;
+                                                          call f; ret */
+}
+
+static void returns_to_addresses_that_are_not_canonical_fault(void **state)
+{
+    (void)state;
+    SAME(LONG, "\xe8\x02\x00\x00\x00\xeb\x12" /* call f; f: mov rax, ... */
+               "\x48\xb8\x00\x00\x00\x00\x00\x80\x00\x00"
+               "\x48\x89\x04\x24\xc2\x10\x00\x90"); /* mov [rsp], rax; ret */
+}
+
+/* A function on another page, which stores into its caller's code; and one that
+ * maps its caller away is in the random guests. */
+static void a_store_into_the_caller_is_seen_at_the_return(void **state)
+{
+    (void)state;
+    SAME(1 << JP_FLAT,
+         "\xb8\x00\x00\x02\x00"     /* mov eax, code */
+         "\xe8\x04\x00\x00\x00"     /* call f */
+         "\xb3\x00\xeb\x0b"         /* mov bl, n; jmp out */
+         "\x8b\x14\x24\x8d\x76\x01" /* f: mov edx, [esp]; lea esi, [esi+1] */
+         "\x88\x52\x01\xc3\x90");   /* mov [edx + 1], dl; ret */
+}
+
 /* ---- 16-bit code
  * ----------------------------------------------------------------- */
 
@@ -486,6 +560,12 @@ int main(void)
         cmocka_unit_test(calls_and_returns_chain),
         cmocka_unit_test(jumps_leave_from_the_middle),
         cmocka_unit_test(blocks_of_a_thousand_instructions_are_compiled),
+        cmocka_unit_test(returns_go_where_calls_came_from),
+        cmocka_unit_test(calls_that_read_their_address_open_nothing),
+        cmocka_unit_test(returns_elsewhere_are_counted),
+        cmocka_unit_test(calls_without_returns_fill_the_stack),
+        cmocka_unit_test(returns_to_addresses_that_are_not_canonical_fault),
+        cmocka_unit_test(a_store_into_the_caller_is_seen_at_the_return),
         cmocka_unit_test(offsets_wrap_at_64_kib_and_operands_do_not),
         cmocka_unit_test(prefixes_make_operands_and_addresses_wide),
         cmocka_unit_test(stacks_of_16_bits_wrap),

@@ -262,7 +262,9 @@ struct cpu {
                          found by RIP is good for */
     uint64_t jit_addend[8]; /* derived: scratch of compiled blocks: host minus
                                linear address of a page in use */
-    uint64_t jit_target; /* derived: scratch of compiled CALLs */
+    uint64_t jit_target; /* derived: scratch of compiled CALLs and RETs */
+    uint64_t jit_stack;  /* derived: host RSP of compiled code with no call open */
+    uint64_t jit_return_misses; /* derived: counted by compiled code */
     uint64_t jit_lookups, jit_accesses; /* derived: counted by compiled code */
     uint8_t jit_left;  /* derived: enum jit_exit of the last exit */
     uint32_t jit_link; /* derived: the unlinked jump that was left through */

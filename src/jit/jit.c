@@ -331,9 +331,9 @@ uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where)
     uint32_t left = where >> 16;
     c->jit_left = JIT_EXIT_HANDLER;
     if (!interpret(c, i, left, where & 0xffff))
-        return 1;
+        return JIT_LEAVE;
     c->tick += left - 1;
-    return 0;
+    return JIT_GO_ON;
 }
 
 uint32_t jit_interpret_last(struct cpu *c, const struct insn *i,
@@ -341,11 +341,12 @@ uint32_t jit_interpret_last(struct cpu *c, const struct insn *i,
 {
     c->jit_left = JIT_EXIT_HANDLER;
     if (!interpret(c, i, where >> 16, where & 0xffff))
-        return 1;
+        return JIT_LEAVE;
     if (c->single || c->shadow || c->halted || c->shutdown || !has_segments(c))
-        return 1;
+        return JIT_LEAVE;
+    uint64_t before = c->jit_key;
     c->jit_key = jit_key(c->engine.context);
-    return 0;
+    return c->jit_key == before ? JIT_GO_ON : JIT_REKEYED;
 }
 
 /* ---- life ----------------------------------------------------------------------- */
@@ -359,12 +360,14 @@ struct jit *jit_new(struct cpu *c, const struct jit_options *options,
         return NULL;
     }
     j->cpu = c;
-    c->jit_lookups = c->jit_accesses = 0;
+    c->jit_lookups = c->jit_accesses = c->jit_return_misses = 0;
     j->options = *options;
     probe_host(&j->host);
     probe_x87(j);
     if (!j->options.tier1_threshold)
         j->options.tier1_threshold = JIT_THRESHOLD_STANDARD;
+    if (!options->calls_max)
+        j->options.calls_max = JIT_CALLS_STANDARD;
     if (!j->options.blocks_max)
         j->options.blocks_max = JIT_BLOCKS_STANDARD;
     if (!options->part_max || options->part_max > PLAN_INSNS)
@@ -426,6 +429,7 @@ void jit_stats(const struct jit *j, struct jit_stats *out)
     out->lookup_miss = j->stats.exit[JIT_EXIT_LOOKUP];
     if (j->options.count_lookups)
         out->lookup_hit = j->cpu->jit_lookups - out->lookup_miss;
+    out->return_misses = j->cpu->jit_return_misses;
     out->memory_accesses = j->cpu->jit_accesses;
     out->code_bytes = j->used - JIT_JUMPS * sizeof *j->jumps + j->cold_used -
                       j->cold_first;

@@ -70,13 +70,16 @@ enum {
     JIT_TIER2_THRESHOLD_STANDARD = 1000,
     JIT_TRACE_MOST = 5000, /* and standard */
     JIT_INLINE_STANDARD = 50,
-    JIT_UNROLL_STANDARD = 16
+    JIT_UNROLL_STANDARD = 16,
+    JIT_CALLS_STANDARD = 8192
 };
 
 struct jit_options {
     uint64_t cache_bytes;     /* host code */
     uint32_t blocks_max;      /* compiled blocks and traces at a time */
     uint32_t tier1_threshold; /* executions before compiling */
+    uint32_t calls_max;       /* open calls whose return is foreseen; a power of 2
+                                 from 4; 0: 8192 */
     uint32_t part_max;        /* instructions of a block that are lowered
                                  together, for tests; 0: 64, which is most */
     enum jit_tier2 tier2;
@@ -144,6 +147,8 @@ struct jit_stats {
     /* Searches for the code of a RIP by compiled code, if counted, and those
      * that failed. */
     uint64_t lookup_hit, lookup_miss;
+    uint64_t return_misses; /* RETs that went elsewhere than the innermost open
+                               CALL says, and were searches therefore */
     uint64_t exit[JIT_EXITS];    /* why control left compiled code */
     uint64_t exit_mmio_calls;    /* handlers called that met a device's memory */
     uint64_t entered_insns;      /* retired in compiled code, and in */

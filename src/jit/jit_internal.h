@@ -9,8 +9,10 @@
 #include "jit/probe.h"
 
 enum {
+    JIT_ENTRY_BYTES = 16, /* of an open call on the return stack */
     JIT_SLOTS = 1 << 19, /* direct jumps between blocks */
     JIT_NO_SLOT = 0,
+    JIT_GO_ON = 0, JIT_LEAVE = 1, JIT_REKEYED = 2, /* jit_interpret*() */
     JIT_JUMPS = 1 << 15, /* entries of the jump table */
     JIT_VIEW_BITS = 8,
     JIT_VIEWS = 1 << JIT_VIEW_BITS,
@@ -66,6 +68,7 @@ struct jit {
     void (*enter)(const void *code);
     const uint8_t *exit, *exit_at, *exit_link, *dispatch, *dispatch_rip;
     const uint8_t *dispatch_miss;
+    const uint8_t *return_miss, *return_bottom; /* see thunks.c, the return stack */
     const uint8_t *interpret, *interpret_last;
     const uint8_t *leave; /* state is in the cpu */
     struct t2 *t2;        /* owned; NULL without tier 2 */
@@ -93,10 +96,20 @@ bool jit_has_access(const struct insn *i);
 
 /* thunks.c */
 
-/* Go on at the RIP in RCX: find its code in the jump table and jump. Uses RDX and
- * R14. miss: jumps taken, with RCX as it was, where there is none; what it does
+/* Go on at the RIP in RCX: find its code in the jump table and jump there, or call
+ * it. Uses RDX and R14. miss: jumps taken, with RCX as it was, where there is none; what it does
  * then is at j->dispatch_miss. */
-void jit_emit_dispatch(const struct jit *j, struct emit *e, uint8_t *miss[2]);
+enum jit_transfer {
+    JIT_CALL = 2, /* digits of the opcode */
+    JIT_JUMP = 4
+};
+void jit_emit_dispatch(const struct jit *j, struct emit *e,
+                       enum jit_transfer how, uint8_t *miss[2]);
+/* Condition 4 (Z): the return stack has no room, and RSP := cpu->jit_stack is to
+ * make some. */
+void jit_emit_test_full(const struct jit *j, struct emit *e);
+/* Condition 6 (BE): the RIP in RCX is canonical. Uses RDX. */
+void jit_emit_canonical(struct emit *e);
 bool jit_make_thunks(struct jit *j);
 
 /* thunks_simd.c: SSE and x87 state in the host's registers while cpu->jit_simd and
@@ -136,10 +149,10 @@ enum exc jit_handle(struct jit *j, const struct insn *i);
 
 /* Called from host code: execute one instruction by its handler. where: ticks of
  * the block not yet executed, this one included, << 16 | page offset behind the
- * instruction. 0: go on; 1: leave. */
+ * instruction. JIT_GO_ON or JIT_LEAVE. */
 uint32_t jit_interpret(struct cpu *c, const struct insn *i, uint32_t where);
 /* As above for the last instruction of a block, after which RIP says what is
- * next, whatever mode that is in. */
+ * next, whatever mode that is in. JIT_REKEYED: go on, but jit_key has changed. */
 uint32_t jit_interpret_last(struct cpu *c, const struct insn *i,
                             uint32_t where);
 

@@ -1,5 +1,6 @@
 #include "jit/lower.h"
 
+#include "base/bytes.h"
 #include "jit/t2.h"
 
 #include <Zydis/Mnemonic.h>
@@ -421,14 +422,21 @@ void lower_pop_address(struct lower *l, unsigned bytes, unsigned from)
 
 /* ---- leaving -------------------------------------------------------------------- */
 
-void lower_dispatch_checked(struct lower *l, int32_t sp_moved)
+void lower_missed(struct lower *l, uint8_t *const miss[2], int32_t sp_moved)
 {
     l->is_late = l->is64 || l->is16;
-    l->late.n = (uint16_t)l->n;
-    l->late.sp_moved = sp_moved;
-    jit_emit_dispatch(l->j, l->e, l->late.miss);
+    l->late = (struct late){.miss = {miss[0], miss[1]},
+                            .n = (uint16_t)l->n,
+                            .sp_moved = sp_moved};
     for (unsigned n = 0; n < 2 && !l->is_late; n++)
-        emit_patch(l->e, l->late.miss[n], l->j->dispatch_miss);
+        emit_patch(l->e, miss[n], l->j->dispatch_miss);
+}
+
+void lower_dispatch_checked(struct lower *l, int32_t sp_moved)
+{
+    uint8_t *miss[2];
+    jit_emit_dispatch(l->j, l->e, JIT_JUMP, miss);
+    lower_missed(l, miss, sp_moved);
 }
 
 /* Code is found for canonical addresses and below limits alone, so others end up
@@ -438,19 +446,21 @@ static void emit_late(struct lower *l)
     if (!l->is_late)
         return;
     l->is_late = false;
-    emit_patch(l->e, l->late.miss[0], emit_here(l->e));
-    emit_patch(l->e, l->late.miss[1], emit_here(l->e));
-    if (l->is16) {
-        emit_op(l->e, 4, 0x3b, H_RCX, rm_abs(&l->j->cpu->seg[SEG_CS].limit), 4,
-                0);
+    if (l->late.ret) {
+        if (!l->e->full)
+            store_le32(l->late.ret, (uint32_t)(emit_here(l->e) - l->j->exec));
     } else {
-        emit_mov_rr(l->e, 8, H_RDX, H_RCX);
-        emit_op(l->e, 8, 0xc1, 7, rm_reg(H_RDX), 8, 1); /* sar rdx, 47 */
-        emit_u8(l->e, 47);
-        emit_alu_ri(l->e, 8, 0, rm_reg(H_RDX), 1);
-        emit_alu_ri(l->e, 8, 7, rm_reg(H_RDX), 1);
+        emit_patch(l->e, l->late.miss[0], emit_here(l->e));
+        emit_patch(l->e, l->late.miss[1], emit_here(l->e));
+        if (l->is16)
+            emit_op(l->e, 4, 0x3b, H_RCX, rm_abs(&l->j->cpu->seg[SEG_CS].limit),
+                    4, 0);
+        else
+            jit_emit_canonical(l->e);
+        emit_jump_to(l->e, 6, l->j->dispatch_miss); /* jbe */
     }
-    emit_jump_to(l->e, 6, l->j->dispatch_miss); /* jbe */
+    if (l->late.is_open)
+        emit_pop(l->e, H_RDX);
     if (l->late.sp_moved)
         lower_move_sp(l, -l->late.sp_moved);
     l->n = l->late.n;
@@ -464,10 +474,9 @@ static bool in_page(const struct lower *l, int64_t target)
 }
 
 /* Linked later: until then the jump goes to a stub that says which it is. */
-static void leave_in_page(struct lower *l, unsigned condition, uint32_t target)
+void lower_link(struct lower *l, uint8_t *site, uint32_t target)
 {
     struct jit *j = l->j;
-    uint8_t *site = emit_jump(l->e, condition);
     if (j->slot_count == JIT_SLOTS || l->stubs == STUBS_MAX) {
         l->e->full = true;
         return;
@@ -526,14 +535,14 @@ bool lower_leave_if(struct lower *l, unsigned condition, int64_t target)
 {
     if (!in_page(l, target))
         return false;
-    leave_in_page(l, condition, (uint32_t)target);
+    lower_link(l, emit_jump(l->e, condition), (uint32_t)target);
     return true;
 }
 
 void lower_leave(struct lower *l, int64_t target, int32_t sp_moved)
 {
     if (in_page(l, target)) {
-        leave_in_page(l, 16, (uint32_t)target);
+        lower_link(l, emit_jump(l->e, 16), (uint32_t)target);
         return;
     }
     load_target(l, target, l->i->opsize);
@@ -544,7 +553,7 @@ void lower_leave(struct lower *l, int64_t target, int32_t sp_moved)
 void lower_fall_through(struct lower *l, uint32_t next)
 {
     if (in_page(l, next)) {
-        leave_in_page(l, 16, next);
+        lower_link(l, emit_jump(l->e, 16), next);
         return;
     }
     load_target(l, next, 8);
@@ -623,10 +632,10 @@ static void emit_sides(struct lower *l)
         emit_alu_ri(l->e, 8, 5, rm_reg(H_TICKS), l->k->count - s->n - 1);
         emit_count(l, s->n + 1u, -1);
         if (is_near) {
-            leave_in_page(l, 16, (uint32_t)s->target);
+            lower_link(l, emit_jump(l->e, 16), (uint32_t)s->target);
             continue;
         }
-        jit_emit_dispatch(l->j, l->e, miss);
+        jit_emit_dispatch(l->j, l->e, JIT_JUMP, miss);
         emit_patch(l->e, miss[0], l->j->dispatch_miss);
         emit_patch(l->e, miss[1], l->j->dispatch_miss);
     }
@@ -649,15 +658,15 @@ static void emit_refusal(struct lower *l, uint8_t *too_far, uint8_t *hot_site,
     emit_jump_to(l->e, 16, l->j->exit_at);
 }
 
-/* Interpret instruction n, which ends at page offset `next`. Control comes back
- * unless it changes RIP. */
-static void emit_interpret(struct lower *l, unsigned n, uint32_t next)
+/* Interpret instruction n, which ends at page offset `next`. */
+static void emit_interpret(struct lower *l, unsigned n, uint32_t next,
+                           bool comes_back)
 {
     emit_u8(l->e, 0x48); /* mov rdx, imm64 */
     emit_u8(l->e, 0xba);
     emit_u64(l->e, (uintptr_t)&l->k->insns[n]);
     emit_mov_ri(l->e, H_RCX, (l->k->count - n) << 16 | next);
-    if (l->k->insns[n].cls == CLASS_NORMAL)
+    if (comes_back)
         emit_call(l->e, l->j->interpret);
     else
         emit_jump_to(l->e, 16, l->j->interpret_last);
@@ -669,7 +678,7 @@ static void lower_by_handler(struct lower *l)
     lower_save_flags(l);
     lower_units_settle(l);
     l->units = 0;
-    emit_interpret(l, l->n, lower_next(l));
+    emit_interpret(l, l->n, lower_next(l), l->i->cls == CLASS_NORMAL);
     l->flags = FLAGS_SAVED;
     l->fix = FIX_NONE;
     memset(l->held, 0, sizeof l->held);
@@ -784,14 +793,28 @@ static void emit_plain(struct lower *l, const uint8_t *next)
         emit_patch(l->e, fast[k].site, lower_place(l, fast[k].n)->entry);
 }
 
+/* A CALL or RET was interpreted; RIP is what it says. */
+static void emit_branched(struct lower *l, uint32_t next)
+{
+    const struct cpu *c = l->j->cpu;
+    emit_load(l->e, 8, H_RCX, rm_abs(&c->r[REG_RIP]));
+    emit_load(l->e, 8, H_RDX, rm_abs(&c->jit_page));
+    emit_op(l->e, 8, 0x8d, H_RDX, rm_base(H_RDX, (int32_t)next), 8, 0);
+    emit_jump_to(l->e, 16, l->branched);
+}
+
 static void emit_colds(struct lower *l)
 {
     for (unsigned k = 0; k < l->colds; k++) {
         unsigned n = l->cold[k].n;
+        bool is_normal = l->k->insns[n].cls == CLASS_NORMAL;
         emit_patch(l->e, l->cold[k].site, emit_here(l->e));
         lower_units_settle_cold(l, &l->cold[k]);
-        emit_interpret(l, n, offset_of(l, n + 1));
-        if (l->k->insns[n].cls != CLASS_NORMAL)
+        bool is_call = l->branched && n + 1u == l->k->count && !is_normal;
+        emit_interpret(l, n, offset_of(l, n + 1), is_normal || is_call);
+        if (is_call)
+            emit_branched(l, offset_of(l, n + 1));
+        if (!is_normal)
             continue;
         lower_units_back(l, n, offset_of(l, n + 1));
         if (lower_place(l, n)->resume_flags != FLAGS_SAVED)
@@ -872,6 +895,7 @@ const void *jit_lower(struct jit *j, struct block_code *head,
                                                       : j->options.part_max);
         lower_part(&l, &hot, &cold);
     }
+    lower_calls_finish(&l);
     emit_stubs(&l);
     emit_refusal(&l, too_far, hot_site, start);
     if (hot.full || cold.full) {

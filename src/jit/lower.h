@@ -25,6 +25,7 @@ enum flag_fix {
 
 enum {
     COLD_MAX = 512,
+    CALLS_MAX = 2, /* one in each version */
     SIDES_MAX = 2 * JIT_JOIN_BLOCKS, /* in each version of the block */
     STUBS_MAX = 4 + SIDES_MAX,       /* and two jumps at the end of each */
     STOPS_MAX = PLAN_INSNS,
@@ -40,8 +41,17 @@ struct stub {
 /* A look-up that failed: is the target canonical at all? */
 struct late {
     uint8_t *miss[2];
+    uint8_t *ret; /* of a RET instead: where code says how far this is from the
+                     start of the cache, writable address */
     uint16_t n;
+    bool is_open; /* an entry of the return stack has been begun */
     int32_t sp_moved;
+};
+
+/* Out of line: parts of a CALL (thunks.c, the return stack). */
+struct open_call {
+    uint8_t *full, *moved; /* no room for an entry; back on another page */
+    const uint8_t *go_on, *arrive;
 };
 
 /* A jump that leaves behind instruction n, which ends at page offset next. */
@@ -108,6 +118,11 @@ struct lower {
     enum { HELD_NOT, HELD_READ, HELD_WRITE } held[PLAN_SLOTS]; /* addends */
     uint8_t aligned[PLAN_SLOTS]; /* which offsets of a group are known to lie at
                                     multiples of 16: their low 4 bits, + 1 */
+    struct open_call call[CALLS_MAX];
+    unsigned calls;
+    /* Where a CALL or RET that was interpreted goes on: RCX is the new RIP, RDX
+     * the return address of a CALL. NULL: it is found by RIP. */
+    const uint8_t *branched;
     struct late late; /* of the block's last instruction */
     bool is_late;
     struct stub stub[STUBS_MAX];
@@ -291,6 +306,8 @@ void lower_window(struct lower *l);
  * operand size truncates RIP), checked as lower_dispatch_checked() does. Flags
  * are SAVED. */
 void lower_leave(struct lower *l, int64_t target, int32_t sp_moved);
+/* The jump or call at `site` goes there, inside the page. */
+void lower_link(struct lower *l, uint8_t *site, uint32_t target);
 /* The jump at `site`, a conditional one in the middle, goes to page offset
  * `target`; flags are wherever they are. */
 void lower_side(struct lower *l, uint8_t *site, int64_t target);
@@ -299,6 +316,16 @@ void lower_side(struct lower *l, uint8_t *site, int64_t target);
 bool lower_leave_if(struct lower *l, unsigned condition, int64_t target);
 /* To what lies behind: EIP does not wrap at 4 GiB. */
 void lower_fall_through(struct lower *l, uint32_t next);
+/* The jumps of jit_emit_dispatch() where it finds nothing, after an instruction as
+ * in lower_dispatch_checked(). */
+void lower_missed(struct lower *l, uint8_t *const miss[2], int32_t sp_moved);
+/* CALLs by the host's (lower_return.c), with an entry that says RDX; and the code
+ * that they return to. Inside the page, and to the RIP in H_SCRATCH_A. */
+void lower_call_link(struct lower *l, uint32_t target);
+void lower_call_dispatch(struct lower *l, uint8_t *miss[2]);
+/* The RET to the RIP in H_SCRATCH_A; RSP has been moved by sp_moved. */
+void lower_return(struct lower *l, int32_t sp_moved);
+void lower_calls_finish(struct lower *l); /* the out-of-line code */
 /* Interpret the current instruction when it faults with the RIP in H_RCX. */
 void lower_check_target(struct lower *l);
 /* To the RIP in H_SCRATCH_A; when it is not canonical, or beyond the limit of CS,

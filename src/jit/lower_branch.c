@@ -16,11 +16,7 @@ void lower_check_target(struct lower *l)
     }
     if (!l->is64)
         return;
-    emit_mov_rr(e, 8, H_RDX, H_RCX);
-    emit_op(e, 8, 0xc1, 7, rm_reg(H_RDX), 8, 1); /* sar rdx, 47 */
-    emit_u8(e, 47);
-    emit_alu_ri(e, 8, 0, rm_reg(H_RDX), 1);
-    emit_alu_ri(e, 8, 7, rm_reg(H_RDX), 1);
+    jit_emit_canonical(e);
     lower_cold(l, emit_jump(e, 7));
 }
 
@@ -132,7 +128,7 @@ static bool lower_jmp(struct lower *l)
     return true;
 }
 
-/* Push the return address; flags are SAVED before. */
+/* Push the return address, which RDX holds then; flags are SAVED. */
 static void push_return(struct lower *l)
 {
     unsigned n = l->i->opsize;
@@ -141,6 +137,29 @@ static void push_return(struct lower *l)
     emit_op(l->e, 8, 0x8d, H_RDX, rm_base(H_RDX, (int32_t)lower_next(l)), 8, 0);
     emit_store(l->e, n, l->mem, H_RDX);
     lower_move_sp(l, -(int32_t)n);
+    lower_save_flags(l);
+}
+
+/* A CALL of what follows, which reads its own address, opens nothing; nor does
+ * 16-bit code. */
+static void call_direct(struct lower *l, int64_t target)
+{
+    int32_t by = -(int32_t)l->i->opsize;
+    uint8_t *miss[2];
+    if (target == lower_next(l) || l->is16) {
+        lower_leave(l, target, by);
+        return;
+    }
+    l->branched = emit_here(l->e);
+    if (target >= 0 && target < PAGE_BYTES) {
+        lower_call_link(l, (uint32_t)target);
+        return;
+    }
+    emit_op(l->e, l->is64 ? 8 : 4, 0x8d, H_RCX,
+            rm_base(H_RDX, (int32_t)(target - lower_next(l))), 8, 0);
+    lower_call_dispatch(l, miss);
+    lower_missed(l, miss, by);
+    l->late.is_open = true;
 }
 
 static bool lower_call(struct lower *l)
@@ -148,6 +167,7 @@ static bool lower_call(struct lower *l)
     const struct insn *i = l->i;
     const uint64_t *kept = &l->j->cpu->jit_target;
     int64_t target;
+    uint8_t *miss[2];
     if (i->mnemonic != ZYDIS_MNEMONIC_CALL || i->is_far ||
         !lower_is_usual(l, i->opsize))
         return false;
@@ -155,8 +175,7 @@ static bool lower_call(struct lower *l)
         if (!relative_target(l, &target))
             return false;
         push_return(l);
-        lower_save_flags(l);
-        lower_leave(l, target, -(int32_t)i->opsize);
+        call_direct(l, target);
         return true;
     }
     if (!indirect_target(l))
@@ -165,7 +184,14 @@ static bool lower_call(struct lower *l)
     emit_store(l->e, 8, rm_abs(kept), H_RCX);
     push_return(l);
     emit_load(l->e, 8, H_RCX, rm_abs(kept));
-    emit_jump_to(l->e, 16, l->j->dispatch);
+    if (l->is16) {
+        emit_jump_to(l->e, 16, l->j->dispatch);
+        return true;
+    }
+    l->branched = emit_here(l->e);
+    lower_call_dispatch(l, miss);
+    emit_patch(l->e, miss[0], l->j->dispatch_miss);
+    emit_patch(l->e, miss[1], l->j->dispatch_miss);
     return true;
 }
 
@@ -181,7 +207,10 @@ static bool lower_ret(struct lower *l)
     lower_save_flags(l);
     int32_t by = (int32_t)(n + (i->imm & 0xffff));
     lower_move_sp(l, by);
-    lower_dispatch_checked(l, by);
+    if (l->is16)
+        lower_dispatch_checked(l, by);
+    else
+        lower_return(l, by);
     return true;
 }
 

@@ -15,6 +15,7 @@ enum {
     T2_FIXES_MAX = 1 << 16,
     T2_CONSTS_MAX = 4096,
     T2_LIVE_MAX = 12,
+    T2_OPEN_MAX = 64, /* calls */
     T2_CONST_PLACE = 0x4000 /* + number of a constant */
 };
 
@@ -200,5 +201,34 @@ void t2g_to_fallback(struct t2_gen *g);
  * they are counted. Clobbers host flags. */
 void t2g_count(struct t2_gen *g, unsigned retired, unsigned accesses);
 struct t2_cold *t2g_cold(struct t2_gen *g, unsigned kind, t2_ref op);
+
+static inline uint64_t t2g_page_of(uint64_t rip)
+{
+    return rip & ~(uint64_t)(PAGE_BYTES - 1);
+}
+/* Set cpu->jit_page when the target lies on another page. Uses RCX. */
+void t2g_page(struct t2_gen *g, uint64_t rip);
+/* The jump or call at `site` goes to rip, once linked. Emits code, which nothing
+ * runs into. */
+void t2g_link(struct t2_gen *g, uint8_t *site, uint64_t rip);
+
+/* t2_gen_return.c */
+
+/* Return addresses of the calls that are open in the state of a map, the
+ * innermost last. is_call: it is the last instruction done; is_return: that is a
+ * RET of what the trace has not called. */
+struct t2_calls {
+    uint64_t back[T2_OPEN_MAX];
+    unsigned count;
+    bool is_call, is_return;
+};
+void t2g_calls(const struct t2_gen *g, const struct t2_map *m,
+               struct t2_calls *calls);
+/* Open them, but for the one of is_call; RCX and RDX are lost. */
+void t2g_open_calls(struct t2_gen *g, const struct t2_calls *calls);
+/* That one, calling rip, or the RIP in RCX. */
+void t2g_call_link(struct t2_gen *g, const struct t2_calls *calls,
+                   uint64_t rip);
+void t2g_call_dispatch(struct t2_gen *g, const struct t2_calls *calls);
 
 #endif

@@ -138,7 +138,7 @@ void t2g_loop_moves(struct t2_gen *g, int edge)
 
 static uint64_t head_page(const struct t2_gen *g)
 {
-    return g->ir->head & ~(uint64_t)(PAGE_BYTES - 1);
+    return t2g_page_of(g->ir->head);
 }
 
 static uint32_t ticks_left(const struct t2_gen *g, const struct t2_map *m)
@@ -184,11 +184,10 @@ static void count_failure(struct t2_gen *g, enum t2_reason reason)
                rm_abs(&g->near_data->count[g->trace->id].fails[reason]), 1);
 }
 
-/* Set cpu->jit_page when the target lies on another page. Uses RCX. */
-static void emit_page(struct t2_gen *g, uint64_t rip)
+void t2g_page(struct t2_gen *g, uint64_t rip)
 {
-    uint64_t page = rip & ~(uint64_t)(PAGE_BYTES - 1);
-    if (page == head_page(g))
+    uint64_t page = t2g_page_of(rip);
+    if (page == t2g_page_of(g->ir->head))
         return;
     emit_mov_ri(&g->e, H_RCX, page);
     t2g_op(g, 8, 0x89, H_RCX, rm_abs(&g->j->cpu->jit_page), 8, 0);
@@ -205,17 +204,14 @@ void t2g_to_fallback(struct t2_gen *g)
     g->fallback_at = (uint32_t)(site - g->buffer);
 }
 
-static void emit_linked(struct t2_gen *g, uint64_t rip)
+void t2g_link(struct t2_gen *g, uint8_t *site, uint64_t rip)
 {
     struct emit *e = &g->e;
-    uint32_t offset = (uint32_t)(rip & (PAGE_BYTES - 1));
-    emit_page(g, rip);
-    uint8_t *site = emit_jump(e, 16);
     const uint8_t *stub = emit_here(e);
     emit_patch(e, site, stub);
     emit_mov_ri(e, H_RDX, 0);
     uint32_t slot = (uint32_t)(e->at - 4 - g->buffer);
-    emit_mov_ri(e, H_RCX, offset);
+    emit_mov_ri(e, H_RCX, (uint32_t)(rip & (PAGE_BYTES - 1)));
     t2g_jump_out(g, 16, g->j->exit_link);
     if (g->link_count == T2_LINKS_MAX) {
         g->failed = true;
@@ -226,10 +222,27 @@ static void emit_linked(struct t2_gen *g, uint64_t rip)
                          (uint32_t)(stub - e->to_exec - g->buffer), slot};
 }
 
-/* RIP is in RCX; state is outside. */
-static void emit_dispatch(struct t2_gen *g)
+/* To rip, by the CALL that was done last or else a jump. */
+static void emit_linked(struct t2_gen *g, uint64_t rip,
+                        const struct t2_calls *calls)
 {
-    t2g_jump_out(g, 16, g->j->dispatch);
+    if (calls->is_call) {
+        t2g_call_link(g, calls, rip);
+        return;
+    }
+    t2g_page(g, rip);
+    t2g_link(g, emit_jump(&g->e, 16), rip);
+}
+
+/* The same to the RIP in RCX; state is outside. */
+static void emit_dispatch(struct t2_gen *g, const struct t2_calls *calls)
+{
+    if (calls->is_call)
+        t2g_call_dispatch(g, calls);
+    else if (calls->is_return)
+        emit_u8(&g->e, 0xc3); /* ret */
+    else
+        t2g_jump_out(g, 16, g->j->dispatch);
 }
 
 /* When the RIP in RAX is not canonical: leave in front of the branch. */
@@ -244,7 +257,7 @@ static void emit_unless_canonical(struct t2_gen *g, unsigned before)
     emit_alu_ri(e, 8, 7, rm_reg(H_RDX), 1);
     uint8_t *fine = emit_jump(e, 6);
     emit_state(g, m);
-    emit_page(g, m->rip);
+    t2g_page(g, m->rip);
     emit_mov_ri(e, H_RCX, (uint32_t)(m->rip & (PAGE_BYTES - 1)));
     t2g_jump_out(g, 16, g->j->exit_refused); /* it is for tier 0 */
     emit_patch(e, fine, emit_here(e));
@@ -274,14 +287,17 @@ static void emit_far_rip(struct t2_gen *g, unsigned to, uint64_t rip)
 static void exit_static(struct t2_gen *g, const struct t2_op *o)
 {
     const struct t2_map *m = &g->ir->maps[o->map];
+    struct t2_calls calls;
+    t2g_calls(g, m, &calls);
     if (!is_elsewhere(g, m)) {
         emit_state(g, m);
+        t2g_open_calls(g, &calls);
         /* In front of the head's instruction the trace would only be entered,
          * and left, again: tier 1 is to go on. */
         if (m->rip == g->ir->head && m->retired == 0)
             t2g_to_fallback(g);
         else
-            emit_linked(g, m->rip);
+            emit_linked(g, m->rip, &calls);
         return;
     }
     if (o->imm) {
@@ -289,12 +305,15 @@ static void exit_static(struct t2_gen *g, const struct t2_op *o)
         emit_unless_canonical(g, (unsigned)o->imm);
     }
     emit_state(g, m);
+    t2g_open_calls(g, &calls);
     emit_far_rip(g, H_RCX, m->rip);
-    emit_dispatch(g);
+    emit_dispatch(g, &calls);
 }
 
 static void exit_to(struct t2_gen *g, const struct t2_op *o)
 {
+    const struct t2_map *m = &g->ir->maps[o->map];
+    struct t2_calls calls;
     if (o->imm) {
         t2g_load(g, H_RAX, o->a);
         emit_unless_canonical(g, (unsigned)o->imm);
@@ -302,9 +321,11 @@ static void exit_to(struct t2_gen *g, const struct t2_op *o)
     /* The target survives the moves in memory. */
     t2g_load(g, H_RDX, o->a);
     t2g_op(g, 8, 0x89, H_RDX, rm_abs(&g->j->cpu->jit_target), 8, 0);
-    emit_state(g, &g->ir->maps[o->map]);
+    emit_state(g, m);
+    t2g_calls(g, m, &calls);
+    t2g_open_calls(g, &calls);
     t2g_op(g, 8, 0x8b, H_RCX, rm_abs(&g->j->cpu->jit_target), 8, 0);
-    emit_dispatch(g);
+    emit_dispatch(g, &calls);
 }
 
 void t2g_exit(struct t2_gen *g, const struct t2_op *o)

@@ -163,7 +163,6 @@ const uint8_t *t2_make_slow(struct jit *j, struct emit *e, struct t2_near *d)
     emit_alu_ri(e, 8, 0, rm_reg(H_RSP), 8);
     emit_op(e, 8, 0x85, H_RAX, rm_reg(H_RAX), 8, 0);
     uint8_t *go_on = emit_jump(e, 5);
-    emit_alu_ri(e, 8, 0, rm_reg(H_RSP), 8); /* the return address */
     emit_jump_to(e, 16, j->leave);
     emit_patch(e, go_on, emit_here(e));
     /* Vectors were allowed before, hence are now. */

@@ -36,14 +36,41 @@ static void spill_guest(struct jit *j, struct emit *e)
 
 static const uint8_t saved[] = {H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15};
 
+/* ---- the return stack
+ *
+ * Compiled code executes a guest's CALL by pushing the guest's return address on
+ * the host stack and by a host CALL, and its RET by a host RET with RCX = the
+ * guest's new RIP. That is a prediction, which the host's own return predictor
+ * follows: control arrives behind the host CALL, where code pops what was pushed
+ * there and compares it with RCX. Other than that goes to return_miss, a search
+ * as for any jump.
+ *
+ * An entry takes 16 bytes, so RSP is a multiple of 16 at every block boundary.
+ * What an entry says is good for the jit_key that it was made under: whatever
+ * changes jit_key, and leaving, drops all entries. So does the CALL that finds
+ * RSP at a multiple of so many entries. Below the first entry lies one that
+ * always misses and comes back; cpu->jit_stack points to it. */
+
+void jit_emit_test_full(const struct jit *j, struct emit *e)
+{
+    emit_op(e, 4, 0xf7, 0, rm_reg(H_RSP), 4, 4); /* test */
+    emit_u32(e, (j->options.calls_max - 1) * JIT_ENTRY_BYTES);
+}
+
 static void make_enter(struct jit *j, struct emit *e)
 {
     const uint8_t *at = emit_here(e);
     for (unsigned n = 0; n < sizeof saved; n++)
         emit_push(e, saved[n]);
-    emit_alu_ri(e, 8, 5, rm_reg(H_RSP), 8); /* 16-byte alignment */
     emit_mov_rr(e, 8, H_RCX, H_RDI);
     load_guest(e, j->cpu);
+    emit_mov_rr(e, 8, H_RDX, H_RSP);
+    emit_alu_ri(e, 8, 4, rm_reg(H_RSP),
+                -(int32_t)(j->options.calls_max * JIT_ENTRY_BYTES));
+    emit_push(e, H_RDX);
+    emit_op(e, 8, 0x8d, H_RDX, rm_abs(j->return_bottom), 8, 0); /* lea */
+    emit_push(e, H_RDX);
+    emit_store(e, 8, rm_abs(&j->cpu->jit_stack), H_RSP);
     emit_op(e, 4, 0xff, 4, rm_reg(H_RCX), 8, 0); /* jmp rcx */
     j->enter = (void (*)(const void *))(uintptr_t)at;
 }
@@ -67,7 +94,8 @@ static const uint8_t *make_exits(struct jit *j, struct emit *e)
     j->exit = emit_here(e);
     spill_guest(j, e);
     const uint8_t *epilogue = emit_here(e);
-    emit_alu_ri(e, 8, 0, rm_reg(H_RSP), 8);
+    emit_load(e, 8, H_RSP, rm_abs(&j->cpu->jit_stack));
+    emit_load(e, 8, H_RSP, rm_base(H_RSP, 8));
     for (unsigned n = sizeof saved; n-- > 0;)
         emit_pop(e, saved[n]);
     emit_u8(e, 0xc3);
@@ -83,7 +111,8 @@ static const uint8_t *make_exits(struct jit *j, struct emit *e)
     return epilogue;
 }
 
-void jit_emit_dispatch(const struct jit *j, struct emit *e, uint8_t *miss[2])
+void jit_emit_dispatch(const struct jit *j, struct emit *e,
+                       enum jit_transfer how, uint8_t *miss[2])
 {
     struct cpu *c = j->cpu;
     if (j->options.count_lookups)
@@ -107,8 +136,17 @@ void jit_emit_dispatch(const struct jit *j, struct emit *e, uint8_t *miss[2])
     miss[1] = emit_jump(e, 5);
     emit_load(e, 8, H_RCX, rm_base(H_RDX, offsetof(struct jit_jump, page)));
     emit_store(e, 8, rm_abs(&c->jit_page), H_RCX);
-    emit_op(e, 4, 0xff, 4, rm_base(H_RDX, offsetof(struct jit_jump, code)), 8,
-            0); /* jmp */
+    emit_op(e, 4, 0xff, how, rm_base(H_RDX, offsetof(struct jit_jump, code)), 8,
+            0);
+}
+
+void jit_emit_canonical(struct emit *e)
+{
+    emit_mov_rr(e, 8, H_RDX, H_RCX);
+    emit_op(e, 8, 0xc1, 7, rm_reg(H_RDX), 8, 1); /* sar rdx, 47 */
+    emit_u8(e, 47);
+    emit_alu_ri(e, 8, 0, rm_reg(H_RDX), 1);
+    emit_alu_ri(e, 8, 7, rm_reg(H_RDX), 1);
 }
 
 static void make_dispatch(struct jit *j, struct emit *e)
@@ -118,7 +156,7 @@ static void make_dispatch(struct jit *j, struct emit *e)
     j->dispatch_rip = emit_here(e);
     emit_load(e, 8, H_RCX, rm_abs(&c->r[REG_RIP]));
     j->dispatch = emit_here(e);
-    jit_emit_dispatch(j, e, miss);
+    jit_emit_dispatch(j, e, JIT_JUMP, miss);
     j->dispatch_miss = emit_here(e);
     emit_patch(e, miss[0], j->dispatch_miss);
     emit_patch(e, miss[1], j->dispatch_miss);
@@ -127,8 +165,31 @@ static void make_dispatch(struct jit *j, struct emit *e)
     emit_jump_to(e, 16, j->exit);
 }
 
-/* Save, call fn(cpu, rdx, ecx), load; where it said 1 leave instead. The stack is
- * aligned but for `pushed` bytes, which leaving drops. */
+/* RCX: the guest's RIP. R14: the distance from the start of the cache to code that
+ * undoes the RET and lets its handler raise the fault when that is not canonical,
+ * in 64-bit code. */
+static void make_return_miss(struct jit *j, struct emit *e)
+{
+    struct cpu *c = j->cpu;
+    uint8_t *miss[2];
+    j->return_miss = emit_here(e);
+    emit_op(e, 8, 0xff, 0, rm_abs(&c->jit_return_misses), 8, 0); /* inc */
+    emit_store(e, 8, rm_abs(&c->jit_target), H_SCRATCH_C);
+    jit_emit_dispatch(j, e, JIT_JUMP, miss);
+    emit_patch(e, miss[0], emit_here(e));
+    emit_patch(e, miss[1], emit_here(e));
+    jit_emit_canonical(e);
+    emit_jump_to(e, 6, j->dispatch_miss);
+    emit_op(e, 8, 0x8d, H_RDX, rm_abs(j->exec), 8, 0); /* lea */
+    emit_op(e, 8, 0x03, H_RDX, rm_abs(&c->jit_target), 8, 0); /* add */
+    emit_op(e, 4, 0xff, 4, rm_reg(H_RDX), 8, 0); /* jmp rdx */
+    j->return_bottom = emit_here(e);
+    emit_call(e, j->return_miss);
+    emit_jump_to(e, 16, j->return_bottom);
+}
+
+/* Save, call fn(cpu, rdx, ecx), load; where it said to leave do that instead. The
+ * stack is aligned but for `pushed` bytes. */
 static void call_handler(struct jit *j, struct emit *e, const void *fn,
                          unsigned pushed, const uint8_t *epilogue)
 {
@@ -144,9 +205,9 @@ static void call_handler(struct jit *j, struct emit *e, const void *fn,
         emit_alu_ri(e, 8, 0, rm_reg(H_RSP), (int32_t)pushed);
     emit_op(e, 4, 0x85, H_RAX, rm_reg(H_RAX), 4, 0);
     uint8_t *go_on = emit_jump(e, 4);
-    if (pushed)
-        emit_alu_ri(e, 8, 0, rm_reg(H_RSP), (int32_t)pushed);
-    emit_jump_to(e, 16, epilogue);
+    emit_alu_ri(e, 4, 7, rm_reg(H_RAX), JIT_REKEYED);
+    emit_jump_to(e, 5, epilogue);
+    emit_load(e, 8, H_RSP, rm_abs(&j->cpu->jit_stack));
     emit_patch(e, go_on, emit_here(e));
     load_guest(e, j->cpu);
 }
@@ -169,10 +230,11 @@ bool jit_make_thunks(struct jit *j)
                      .end = j->rw + j->bytes,
                      .to_exec = j->exec - j->rw};
     jit_make_unit_thunks(j, &e);
-    make_enter(j, &e);
     const uint8_t *epilogue = make_exits(j, &e);
     j->leave = epilogue;
     make_dispatch(j, &e);
+    make_return_miss(j, &e);
+    make_enter(j, &e);
     make_interpret(j, &e, epilogue);
     j->first = ((size_t)(e.at - j->rw) + 63) & ~(size_t)63;
     j->used = j->first;
