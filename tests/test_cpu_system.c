@@ -1011,6 +1011,28 @@ static void interrupt_after_sti_waits_for_one_instruction(void **state)
     assert_int_equal(get(w, 0x5000 - 6, 2), 0x7002);
 }
 
+/* Of a repeated instruction it waits for one iteration, however far the run may
+ * go. */
+static void interrupt_after_sti_waits_for_one_iteration(void **state)
+{
+    struct world *w = *state;
+    static const uint8_t code[] = {0xfb, 0xf3, 0xaa, 0xf4}; /* sti; rep stosb */
+    for (uint64_t slice = 1; slice <= 1000; slice += 333) {
+        struct cpu *c = &w->c;
+        real_code(w, code, sizeof code);
+        cpu_set_rflags(c, 2);
+        c->halted = false;
+        c->intr = true;
+        c->r[REG_RCX] = 40;
+        c->r[REG_RDI] = 0x3000;
+        for (unsigned k = 0; k < 100 && !c->halted; k++)
+            cpu_run(c, c->tick + slice);
+        assert_true(c->halted);
+        assert_int_equal(c->r[REG_RCX], 39);
+        assert_int_equal(c->r[REG_RDI], 0x3001);
+    }
+}
+
 static void interrupt_after_mov_ss_waits_for_one_instruction(void **state)
 {
     static const uint8_t code[] = {0x8e, 0xd0, 0x90, 0x90, 0xf4};
@@ -1148,6 +1170,7 @@ int main(void)
         TEST(sti_and_mov_ss_open_a_shadow),
         TEST(int_and_iret_retire_once_each),
         TEST(interrupt_after_sti_waits_for_one_instruction),
+        TEST(interrupt_after_sti_waits_for_one_iteration),
         TEST(interrupt_after_mov_ss_waits_for_one_instruction),
         TEST(trap_flag_traps_behind_the_instruction),
         TEST(int_n_under_the_trap_flag_does_not_trap),

@@ -155,8 +155,8 @@ static uint32_t code_breakpoints(const struct cpu *c)
     return hits;
 }
 
-/* One instruction, or with TF one iteration of a repeated one, with every
- * check. */
+/* One instruction with every check; of a repeated one one iteration with TF, and
+ * behind STI and MOV SS, for what waits then comes in at the next. */
 static void step(struct cpu *c)
 {
     uint32_t resume = c->flags & FLAG_RF;
@@ -178,6 +178,7 @@ static void step(struct cpu *c)
         cpu_attention(c);
         return;
     }
+    bool is_shadowed = c->shadow != 0;
     c->shadow = 0;
     if (fault) {
         raise_fault(c, fault);
@@ -192,7 +193,7 @@ static void step(struct cpu *c)
     }
     c->flags &= ~(uint32_t)FLAG_RF;
     cpu_update_single(c);
-    if (trap)
+    if (trap || is_shadowed)
         c->limit = c->tick + 1;
     c->probe.rip = c->r[REG_RIP];
     c->r[REG_RIP] += i->len;

@@ -130,13 +130,16 @@ static bool lower_cli(struct lower *l)
 }
 
 /* STI keeps interrupts out for one more instruction. It and the next are one
- * here, for ticks are taken for whole blocks; lower_window() follows the next. */
+ * here, for ticks are taken for whole blocks; lower_window() follows the next. Of
+ * a repeated one they are kept out for one iteration only. */
 static bool lower_sti(struct lower *l)
 {
     struct cpu *c = l->j->cpu;
     struct emit *e = l->e;
     if (l->i->mnemonic != ZYDIS_MNEMONIC_STI || l->n + 1u == l->k->count ||
-        l->i[1].cls != CLASS_NORMAL || l->i[1].mnemonic == ZYDIS_MNEMONIC_STI)
+        l->i[1].cls != CLASS_NORMAL ||
+        l->i[1].mnemonic == ZYDIS_MNEMONIC_STI ||
+        (l->i[1].prefix & (PREFIX_REP | PREFIX_REPNE)))
         return false;
     lower_save_flags(l);
     emit_alu_ri(e, 1, 7, rm_abs(&c->cpl), 0);
