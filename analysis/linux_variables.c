@@ -215,11 +215,9 @@ uint64_t linux_find_modules(const struct linux_guest *l,
                                       : load_le32(page + i);
             uint64_t previous = word == 8 ? load_le64(page + i + word)
                                           : load_le32(page + i + word);
-            /* Modules lie outside the image. */
             if (!linux_is_kernel_address(m, next) ||
-                !linux_is_kernel_address(m, previous) ||
-                next - base < IMAGE_BYTES || previous - base < IMAGE_BYTES ||
-                next % word || previous % word)
+                !linux_is_kernel_address(m, previous) || next % word ||
+                previous % word)
                 continue;
             if (is_module_list(l, m, base + at + i))
                 return base + at + i;
