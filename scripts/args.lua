@@ -85,6 +85,18 @@ function args.name(pc, cr3, view)
     return names[key]
 end
 
+-- Ticks by name as a list of {name, ticks}, the most first.
+function args.by_ticks(ticks)
+    local list = {}
+    for name, n in pairs(ticks) do
+        list[#list + 1] = {name = name, ticks = n}
+    end
+    table.sort(list, function(a, b)
+        return a.ticks > b.ticks or a.ticks == b.ticks and a.name < b.name
+    end)
+    return list
+end
+
 -- Rows of columns that line up; numbers to the right.
 function args.table(rows)
     local width = {}

@@ -49,17 +49,6 @@ table.sort(by_length, function(a, b)
     return a.ticks > b.ticks or a.ticks == b.ticks and a.from < b.from
 end)
 
-local function sorted(counts)
-    local list = {}
-    for name, ticks in pairs(counts) do
-        list[#list + 1] = {name = name, ticks = ticks}
-    end
-    table.sort(list, function(a, b)
-        return a.ticks > b.ticks or a.ticks == b.ticks and a.name < b.name
-    end)
-    return list
-end
-
 local function explain(p)
     local functions, processes, idle = {}, {}, 0
     for _, s in ipairs(stats.profile {from = p.from, to = p.to,
@@ -73,8 +62,8 @@ local function explain(p)
         local process = s.process or "(no system yet)"
         processes[process] = (processes[process] or 0) + s.ticks
     end
-    p.idle, p.functions, p.processes = idle, sorted(functions),
-                                       sorted(processes)
+    p.idle, p.functions, p.processes = idle, args.by_ticks(functions),
+                                       args.by_ticks(processes)
 end
 
 local explained = {}

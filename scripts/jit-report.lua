@@ -53,14 +53,7 @@ local function hot(of, from, to)
         ticks[name] = (ticks[name] or 0) + s.ticks
         total = total + s.ticks
     end
-    local list = {}
-    for name, n in pairs(ticks) do
-        list[#list + 1] = {name = name, ticks = n}
-    end
-    table.sort(list, function(a, b)
-        return a.ticks > b.ticks or a.ticks == b.ticks and a.name < b.name
-    end)
-    return list, total
+    return args.by_ticks(ticks), total
 end
 
 local function report(of)
