@@ -208,21 +208,18 @@ static bool crash(struct replay *r, const struct cli_options *o,
     return ok;
 }
 
-static int run(const struct cli_options *o)
+static int tell_crash(struct replay *r, const struct cli_options *o)
 {
     struct error err;
     struct crash c;
-    struct replay *r = calloc(1, sizeof *r);
-    if (!r) {
-        error_set(&err, ERR_NOMEM, "no memory to start");
+    if (!crash(r, o, &c, &err))
         return cli_fail(&err);
-    }
-    int status = crash(r, o, &c, &err) ? STATUS_OK : cli_fail(&err);
-    if (status == STATUS_OK && c.kind != CRASH_NONE)
-        status = STATUS_GUEST;
-    replay_close(r);
-    free(r);
-    return status;
+    return c.kind != CRASH_NONE ? STATUS_GUEST : STATUS_OK;
+}
+
+static int run(const struct cli_options *o)
+{
+    return replay_command(o, tell_crash);
 }
 
 const struct command command_crash = {

@@ -5,7 +5,6 @@
 #include "cli/replay.h"
 #include "replay/travel.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static bool take_at(struct cli_options *o, const char *v, struct error *err)
@@ -93,18 +92,15 @@ static bool export_at(struct replay *r, const struct cli_options *o,
     return ok;
 }
 
-static int run(const struct cli_options *o)
+static int write_tick(struct replay *r, const struct cli_options *o)
 {
     struct error err;
-    struct replay *r = calloc(1, sizeof *r);
-    if (!r) {
-        error_set(&err, ERR_NOMEM, "no memory to start");
-        return cli_fail(&err);
-    }
-    int status = export_at(r, o, &err) ? STATUS_OK : cli_fail(&err);
-    replay_close(r);
-    free(r);
-    return status;
+    return export_at(r, o, &err) ? STATUS_OK : cli_fail(&err);
+}
+
+static int run(const struct cli_options *o)
+{
+    return replay_command(o, write_tick);
 }
 
 const struct command command_export = {

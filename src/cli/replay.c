@@ -51,6 +51,20 @@ void replay_close(struct replay *r)
     machine_setup_close(&r->setup);
 }
 
+int replay_command(const struct cli_options *o, replay_work_fn *work)
+{
+    struct error err;
+    struct replay *r = calloc(1, sizeof *r);
+    if (!r) {
+        error_set(&err, ERR_NOMEM, "no memory to start");
+        return cli_fail(&err);
+    }
+    int status = work(r, o);
+    replay_close(r);
+    free(r);
+    return status;
+}
+
 bool replay_screenshot(struct replay *r, const char *path, struct error *err)
 {
     struct screen screen = {0};

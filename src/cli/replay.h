@@ -22,6 +22,11 @@ bool replay_open(struct replay *r, const struct cli_options *o,
                  struct error *err);
 void replay_close(struct replay *r);
 
+/* Do a command's work, which gives its exit status, with a session that work
+ * opens by replay_open() and that is closed behind it. */
+typedef int replay_work_fn(struct replay *r, const struct cli_options *o);
+int replay_command(const struct cli_options *o, replay_work_fn *work);
+
 /* replayer_run(), stopping on the way to measure what r->stats asks for. */
 enum replay_stop replay_run_until(struct replay *r, uint64_t until,
                                   struct error *err);

@@ -2,7 +2,6 @@
 #include "cli/commands.h"
 #include "cli/replay.h"
 
-#include <stdlib.h>
 
 static bool take_at(struct cli_options *o, const char *v, struct error *err)
 {
@@ -31,25 +30,19 @@ static bool take_picture(struct replay *r, const struct cli_options *o,
            replay_screenshot(r, o->output, err);
 }
 
-static int run(const struct cli_options *o)
+static int write_picture(struct replay *r, const struct cli_options *o)
 {
     struct error err;
-    struct replay *r = calloc(1, sizeof *r);
-    if (!r) {
-        error_set(&err, ERR_NOMEM, "no memory to start");
-        return cli_fail(&err);
-    }
-    bool ok = take_picture(r, o, &err);
-    int status = STATUS_OK;
-    if (!ok) {
-        (void)cli_fail(&err);
-        status = r->replayer && replayer_report(r->replayer)->diverged
-                     ? STATUS_GUEST
-                     : STATUS_BAD;
-    }
-    replay_close(r);
-    free(r);
-    return status;
+    if (take_picture(r, o, &err))
+        return STATUS_OK;
+    (void)cli_fail(&err);
+    return r->replayer && replayer_report(r->replayer)->diverged ? STATUS_GUEST
+                                                                 : STATUS_BAD;
+}
+
+static int run(const struct cli_options *o)
+{
+    return replay_command(o, write_picture);
 }
 
 const struct command command_screenshot = {

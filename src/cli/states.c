@@ -10,7 +10,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool put_bytes(const struct writer *w, struct error *err)
@@ -119,24 +118,22 @@ static void serve(struct station *s)
     }
 }
 
-static int run(const struct cli_options *o)
+static int answer_all(struct replay *r, const struct cli_options *o)
 {
     struct error err;
     struct station *s = NULL;
-    struct replay *r = calloc(1, sizeof *r);
-    if (!r) {
-        error_set(&err, ERR_NOMEM, "no memory to start");
-        return cli_fail(&err);
-    }
     if (replay_open(r, o, &err))
         s = station_new(r->replayer, r->setup.machine, &err);
-    int status = s ? STATUS_OK : cli_fail(&err);
-    if (s)
-        serve(s);
+    if (!s)
+        return cli_fail(&err);
+    serve(s);
     station_free(s);
-    replay_close(r);
-    free(r);
-    return status;
+    return STATUS_OK;
+}
+
+static int run(const struct cli_options *o)
+{
+    return replay_command(o, answer_all);
 }
 
 const struct command command_states = {

@@ -126,19 +126,16 @@ static bool view(struct replay *r, const struct cli_options *o,
     return ok;
 }
 
-static int run(const struct cli_options *o)
+static int make_page(struct replay *r, const struct cli_options *o)
 {
     struct error err;
-    struct replay *r = calloc(1, sizeof *r);
-    if (!r) {
-        error_set(&err, ERR_NOMEM, "no memory to start");
-        return cli_fail(&err);
-    }
     signals_install(NULL);
-    int status = view(r, o, &err) ? STATUS_OK : cli_fail(&err);
-    replay_close(r);
-    free(r);
-    return status;
+    return view(r, o, &err) ? STATUS_OK : cli_fail(&err);
+}
+
+static int run(const struct cli_options *o)
+{
+    return replay_command(o, make_page);
 }
 
 const struct command command_view = {
