@@ -1,6 +1,7 @@
 #include "board/machine_internal.h"
 
 #include "base/bytes.h"
+#include "base/pages.h"
 #include "cpu/blocks.h"
 
 #include <stdlib.h>
@@ -16,7 +17,9 @@ struct machine *machine_new(const struct machine_config *config,
                             const struct machine_media *media,
                             struct error *err)
 {
-    struct machine *m = calloc(1, sizeof *m);
+    /* Zeros, in pages of their own: the JIT's code must lie near the CPU, and a
+     * sanitizer leaves no address space free around its heap. */
+    struct machine *m = pages_reserve(sizeof *m);
     if (!m) {
         error_set(err, ERR_NOMEM, "no memory for a machine");
         return NULL;
@@ -38,7 +41,7 @@ void machine_free(struct machine *m)
     jit_free(m->jit);
     machine_unbuild(m);
     writer_fini(&m->scratch);
-    free(m);
+    pages_release(m, sizeof *m);
 }
 
 /* RESET to the CPU and all chips, in construction order. */
