@@ -185,20 +185,21 @@ check-imports: $(CORE_LIB) ## no clock, random source or socket in the machine
 
 # ---- tests ----------------------------------------------------------------------
 .PHONY: test test-run unit stress asan asan-run clang
+run_tests = RELIVE=$(abspath $(BUILD)/relive) \
+    GUESTS=$(abspath $(BUILD)/guests) scripts/run-tests.sh $(BUILD)/logs
 test: ## set up, build and run everything; the last line counts
 	@scripts/setup.sh build test
 	@$(MAKE) --no-print-directory test-run
 test-run: $(BUILD)/relive $(PLANT) $(TESTS) $(ORACLE) $(GUESTS) $(KERNELS) $(FUZZERS)
 	@scripts/guests.sh $(BUILD)/guests || \
 	    echo 'tests of guests that could not be fetched are skipped'
-	@RELIVE=$(abspath $(BUILD)/relive) GUESTS=$(abspath $(BUILD)/guests) \
-	    scripts/run-tests.sh $(BUILD)/logs $(GUEST_TESTS) \
+	@$(run_tests) $(GUEST_TESTS) \
 	    'scripts/check-layers.sh' 'scripts/check-globals.sh $(ALL_LIBS)' \
 	    'scripts/check-imports.sh $(CORE_LIB)' $(UNIT_TESTS) \
 	    $(foreach o,$(ORACLE),'$(o) --seconds $(ORACLE_SECONDS)') \
 	    $(foreach f,$(FUZZERS),'$(f) $(fuzz_options)')
-unit: $(UNIT_TESTS) ## the unit tests alone
-	@scripts/run-tests.sh $(BUILD)/logs $(UNIT_TESTS)
+unit: $(BUILD)/relive $(UNIT_TESTS) ## the unit tests alone
+	@$(run_tests) $(UNIT_TESTS)
 # Options of the program that must change nothing a guest sees.
 stress: $(BUILD)/relive $(PLANT) $(GUEST_TESTS) $(GUESTS) $(KERNELS) ## repeat the guest tests
 	@scripts/stress.sh $(BUILD) $(GUEST_TESTS)
@@ -208,11 +209,9 @@ asan: ## ASan and UBSan build in build-asan, and its unit tests
 	    asan-run
 # Not the oracle: ASan's own memory lies where its random addresses expect none.
 asan-run: $(BUILD)/relive $(UNIT_TESTS)
-	@scripts/run-tests.sh $(BUILD)/logs \
-	    $(filter-out %/test_oracle,$(UNIT_TESTS))
+	@$(run_tests) $(filter-out %/test_oracle,$(UNIT_TESTS))
 clang: ## a clang build in build-clang, and its unit tests
-	@$(MAKE) --no-print-directory BUILD=build-clang CC=$(CLANG) \
-	    build-clang/relive unit
+	@$(MAKE) --no-print-directory BUILD=build-clang CC=$(CLANG) unit
 
 # ---- demo, bench, install ---------------------------------------------------------
 .PHONY: lua-api

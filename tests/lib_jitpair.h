@@ -125,10 +125,6 @@ uint64_t jp_entry_16(struct jp_scene *s, unsigned offset);
 /* Fill the code frames and the entries. */
 void jp_code(struct jp_scene *s, const struct oracle_forms *forms);
 
-bool jp_breaks_stack(const ZydisDecodedInstruction *zi,
-                     const ZydisDecodedOperand *ops);
-bool jp_is_integer(const struct oracle_form *t);
-
 /* 16-bit code (lib_jitpair_code16.c). */
 void jp_code_16(struct jp_scene *s, const struct oracle_forms *forms);
 

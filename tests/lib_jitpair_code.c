@@ -1,61 +1,13 @@
 /* Random guest code for the lockstep: mostly what the JIT has rules for, with
  * operands at page edges, and everything that can go wrong around it. */
-#include "tests/lib_jitpair.h"
+#include "tests/lib_jitpair_gen.h"
 
-#include "base/bytes.h"
 #include "cpu/insn.h"
-
-#include <string.h>
-
-enum {
-    STARTS_MAX = 8192,
-    LAST_BYTES = 64 /* room that the end of the code needs */
-};
-
-struct gen {
-    struct jp_scene *s;
-    const struct oracle_forms *forms;
-    struct oracle_random *r;
-    uint8_t *code;  /* the code frames */
-    unsigned at;    /* next byte */
-    unsigned bytes; /* how much of the frames is code */
-    uint16_t starts[STARTS_MAX];
-    unsigned start_count;
-    struct {
-        uint16_t site; /* of a displacement */
-        bool is_short;
-    } fixups[STARTS_MAX];
-    unsigned fixup_count;
-};
-
-static unsigned below(struct gen *g, unsigned n)
-{
-    return oracle_below(g->r, n);
-}
-static bool one_in(struct gen *g, unsigned n)
-{
-    return below(g, n) == 0;
-}
-static void u8(struct gen *g, unsigned v)
-{
-    g->code[g->at++] = (uint8_t)v;
-}
-static void u32(struct gen *g, uint64_t v)
-{
-    store_le32(g->code + g->at, (uint32_t)v);
-    g->at += 4;
-}
-static void put(struct gen *g, const char *bytes, unsigned n)
-{
-    memcpy(g->code + g->at, bytes, n);
-    g->at += n;
-}
-#define PUT(g, bytes) put(g, bytes, sizeof(bytes) - 1)
 
 /* ---- addresses
  * ------------------------------------------------------------------- */
 
-static uint64_t data_address(struct gen *g)
+static uint64_t data_address(struct jp_gen *g)
 {
     const struct jp_scene *s = g->s;
     uint64_t page;
@@ -82,14 +34,14 @@ static uint64_t data_address(struct gen *g)
     }
 }
 
-static uint64_t code_address(struct gen *g)
+static uint64_t code_address(struct jp_gen *g)
 {
     return g->s->code + (g->start_count ? g->starts[below(g, g->start_count)]
                                         : below(g, g->bytes));
 }
 
 /* MOV reg, imm: 32 bits, which is enough for all windows. */
-static void load_register(struct gen *g, unsigned reg, uint64_t value)
+static void load_register(struct jp_gen *g, unsigned reg, uint64_t value)
 {
     if (g->s->is64 && value > UINT32_MAX) {
         u8(g, reg >= 8 ? 0x49 : 0x48);
@@ -104,14 +56,14 @@ static void load_register(struct gen *g, unsigned reg, uint64_t value)
     u32(g, value);
 }
 
-static unsigned any_register(struct gen *g)
+static unsigned any_register(struct jp_gen *g)
 {
     unsigned reg = below(g, g->s->is64 ? 16 : 8);
     return reg == REG_RSP ? (unsigned)REG_RAX : reg;
 }
 
 /* A memory operand [address] without registers, behind the opcode. */
-static void absolute(struct gen *g, unsigned digit, uint64_t address)
+static void absolute(struct jp_gen *g, unsigned digit, uint64_t address)
 {
     u8(g, digit << 3 | (g->s->is64 ? 4 : 5));
     if (g->s->is64)
@@ -134,63 +86,7 @@ static const bool is_x87[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 #undef INSN
 #undef INSN_PICK
 
-/* Integer instructions that the JIT has rules for: opcodes of one and two bytes.
- */
-bool jp_is_integer(const struct oracle_form *t)
-{
-    switch (t->mnemonic) {
-    case ZYDIS_MNEMONIC_MOV:
-    case ZYDIS_MNEMONIC_ADD:
-    case ZYDIS_MNEMONIC_OR:
-    case ZYDIS_MNEMONIC_ADC:
-    case ZYDIS_MNEMONIC_SBB:
-    case ZYDIS_MNEMONIC_AND:
-    case ZYDIS_MNEMONIC_SUB:
-    case ZYDIS_MNEMONIC_XOR:
-    case ZYDIS_MNEMONIC_CMP:
-    case ZYDIS_MNEMONIC_TEST:
-    case ZYDIS_MNEMONIC_INC:
-    case ZYDIS_MNEMONIC_DEC:
-    case ZYDIS_MNEMONIC_NOT:
-    case ZYDIS_MNEMONIC_NEG:
-    case ZYDIS_MNEMONIC_LEA:
-    case ZYDIS_MNEMONIC_XCHG:
-    case ZYDIS_MNEMONIC_PUSH:
-    case ZYDIS_MNEMONIC_POP:
-    case ZYDIS_MNEMONIC_MUL:
-    case ZYDIS_MNEMONIC_IMUL:
-    case ZYDIS_MNEMONIC_MOVZX:
-    case ZYDIS_MNEMONIC_MOVSX:
-    case ZYDIS_MNEMONIC_MOVSXD:
-    case ZYDIS_MNEMONIC_SHL:
-    case ZYDIS_MNEMONIC_SHR:
-    case ZYDIS_MNEMONIC_SAR:
-    case ZYDIS_MNEMONIC_ROL:
-    case ZYDIS_MNEMONIC_ROR:
-    case ZYDIS_MNEMONIC_BT:
-    case ZYDIS_MNEMONIC_BTS:
-    case ZYDIS_MNEMONIC_BTR:
-    case ZYDIS_MNEMONIC_BTC:
-    case ZYDIS_MNEMONIC_BSWAP:
-    case ZYDIS_MNEMONIC_CDQ:
-    case ZYDIS_MNEMONIC_CQO:
-    case ZYDIS_MNEMONIC_CWDE:
-    case ZYDIS_MNEMONIC_CDQE:
-    case ZYDIS_MNEMONIC_MOVSB:
-    case ZYDIS_MNEMONIC_MOVSQ:
-    case ZYDIS_MNEMONIC_STOSB:
-    case ZYDIS_MNEMONIC_STOSD:
-    case ZYDIS_MNEMONIC_LODSW:
-    case ZYDIS_MNEMONIC_CMPSB:
-    case ZYDIS_MNEMONIC_SCASB:
-        return true;
-    default: /* SETcc and CMOVcc */
-        return t->opcode_bytes == 2 &&
-               ((t->opcode[1] & 0xf0) == 0x90 || (t->opcode[1] & 0xf0) == 0x40);
-    }
-}
-
-static bool is_favourite(struct gen *g, const struct oracle_form *t)
+static bool is_favourite(struct jp_gen *g, const struct oracle_form *t)
 {
     if (g->s->flavour == JP_SSE && !one_in(g, 8))
         return is_sse[t->mnemonic];
@@ -199,24 +95,8 @@ static bool is_favourite(struct gen *g, const struct oracle_form *t)
     return jp_is_integer(t);
 }
 
-static const struct oracle_form *choose_form(struct gen *g)
-{
-    bool favourite = below(g, 8) > 1;
-    for (;;) {
-        const struct oracle_form *t =
-            &g->forms->list[below(g, g->forms->count)];
-        if (t->mode != (g->s->is64 ? ORACLE_64 : ORACLE_32) ||
-            t->cls == CLASS_BRANCH)
-            continue;
-        if (t->cls == CLASS_STOP && !one_in(g, 24))
-            continue;
-        if (!favourite || is_favourite(g, t))
-            return t;
-    }
-}
-
 /* Prefixes, REX and opcode. Returns how many bytes. */
-static unsigned put_opcode(struct gen *g, const struct oracle_form *t,
+static unsigned put_opcode(struct jp_gen *g, const struct oracle_form *t,
                            uint8_t *b, bool *addr_prefix)
 {
     unsigned n = 0, rex = 0;
@@ -252,7 +132,7 @@ static unsigned put_opcode(struct gen *g, const struct oracle_form *t,
 }
 
 /* A memory operand of any shape; *direct: its displacement is the address. */
-static unsigned put_memory(struct gen *g, unsigned reg, uint8_t *b,
+static unsigned put_memory(struct jp_gen *g, unsigned reg, uint8_t *b,
                            bool *direct, bool *relative)
 {
     unsigned n = 0, how = below(g, 8);
@@ -279,7 +159,7 @@ static unsigned put_memory(struct gen *g, unsigned reg, uint8_t *b,
     return n;
 }
 
-static bool try_form(struct gen *g, const struct oracle_form *t, uint8_t *b,
+static bool try_form(struct jp_gen *g, const struct oracle_form *t, uint8_t *b,
                      ZydisDecodedInstruction *zi, ZydisDecodedOperand *ops)
 {
     bool addr_prefix, direct = false, relative = false;
@@ -313,90 +193,52 @@ static bool try_form(struct gen *g, const struct oracle_form *t, uint8_t *b,
     return true;
 }
 
-/* Does it write RSP other than by pushing? */
-bool jp_breaks_stack(const ZydisDecodedInstruction *zi,
-                     const ZydisDecodedOperand *ops)
+static void gen_form(struct jp_gen *g)
 {
-    if (zi->mnemonic == ZYDIS_MNEMONIC_LEAVE ||
-        zi->mnemonic == ZYDIS_MNEMONIC_ENTER)
-        return true;
-    for (unsigned k = 0; k < zi->operand_count_visible; k++)
-        if (ops[k].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-            (ops[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) &&
-            ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64,
-                                             ops[k].reg.value) ==
-                ZYDIS_REGISTER_RSP)
-            return true;
-    return false;
-}
-
-static void gen_form(struct gen *g)
-{
-    ZydisDecodedInstruction zi;
-    ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-    uint8_t b[32];
-    for (unsigned tries = 0; tries < 64; tries++) {
-        memset(&zi, 0, sizeof zi);
-        if (!try_form(g, choose_form(g), b, &zi, ops))
-            continue;
-        unsigned length = zi.length ? zi.length : 4;
-        if (zi.length && jp_breaks_stack(&zi, ops) && !one_in(g, 30))
-            continue;
-        if (zi.mnemonic == ZYDIS_MNEMONIC_HLT && !g->s->can_idle)
-            continue;
-        memcpy(g->code + g->at, b, length);
-        g->at += length;
-        return;
-    }
+    const struct jp_forms forms = {.mode = g->s->is64 ? ORACLE_64 : ORACLE_32,
+                                   .favours = is_favourite,
+                                   .make = try_form};
+    jp_put_form(g, &forms);
 }
 
 /* ---- branches
  * ------------------------------------------------------------------------ */
 
-static void displacement(struct gen *g, bool is_short)
-{
-    if (g->fixup_count < STARTS_MAX) {
-        g->fixups[g->fixup_count].site = (uint16_t)g->at;
-        g->fixups[g->fixup_count++].is_short = is_short;
-    }
-    g->at += is_short ? 1 : 4;
-}
-
-static void gen_relative(struct gen *g)
+static void gen_relative(struct jp_gen *g)
 {
     switch (below(g, 12)) {
     case 0:
     case 1:
     case 2:
         u8(g, 0x70 + below(g, 16));
-        displacement(g, true);
+        jp_displacement(g, 1);
         return;
     case 3:
         u8(g, 0xe0 + below(g, 4)); /* LOOPNE LOOPE LOOP JCXZ */
-        displacement(g, true);
+        jp_displacement(g, 1);
         return;
     case 4:
         u8(g, 0xeb);
-        displacement(g, true);
+        jp_displacement(g, 1);
         return;
     case 5:
         u8(g, 0xe9);
-        displacement(g, false);
+        jp_displacement(g, 4);
         return;
     case 6:
         u8(g, 0xe8);
-        displacement(g, false);
+        jp_displacement(g, 4);
         return;
     default:
         if (one_in(g, 40))
             u8(g, 0x66);
         u8(g, 0x0f);
         u8(g, 0x80 + below(g, 16));
-        displacement(g, false);
+        jp_displacement(g, 4);
     }
 }
 
-static uint64_t branch_target(struct gen *g)
+static uint64_t branch_target(struct jp_gen *g)
 {
     static const uint64_t odd[] = {0x7ffffffffffc,     0x800000000000,
                                    0xfffffffe,         0x1000,
@@ -409,7 +251,7 @@ static uint64_t branch_target(struct gen *g)
     return code_address(g) + page;
 }
 
-static void gen_indirect(struct gen *g)
+static void gen_indirect(struct jp_gen *g)
 {
     unsigned reg = below(g, 8) & 3, digit = one_in(g, 2) ? 2 : 4;
     uint64_t to = branch_target(g), slot = g->s->data + 8 * below(g, 512);
@@ -441,7 +283,7 @@ static void gen_indirect(struct gen *g)
 }
 
 /* Far transfers to the same or another code segment. */
-static void gen_far(struct gen *g)
+static void gen_far(struct jp_gen *g)
 {
     const struct jp_scene *s = g->s;
     static const uint8_t selectors[] = {JP_SEL_CODE64, JP_SEL_CODE32,
@@ -478,7 +320,7 @@ static void gen_far(struct gen *g)
 /* ---- stores into code and page tables
  * --------------------------------------------------- */
 
-static void store_imm(struct gen *g, uint64_t at, uint64_t value,
+static void store_imm(struct jp_gen *g, uint64_t at, uint64_t value,
                       unsigned bytes)
 {
     if (bytes == 8)
@@ -495,7 +337,7 @@ static void store_imm(struct gen *g, uint64_t at, uint64_t value,
         u32(g, value);
 }
 
-static void gen_modify(struct gen *g)
+static void gen_modify(struct jp_gen *g)
 {
     const struct jp_scene *s = g->s;
     static const uint16_t with[] = {0x9090, 0x04b0, 0xc0ff, 0xc3ff, 0x00eb,
@@ -522,7 +364,7 @@ static void gen_modify(struct gen *g)
               one_in(g, 2) ? 1 : 2);
 }
 
-static void gen_table_store(struct gen *g)
+static void gen_table_store(struct jp_gen *g)
 {
     const struct jp_scene *s = g->s;
     unsigned wide = s->mode == JP_PAGED32 ? 4 : 8;
@@ -551,7 +393,7 @@ static void gen_table_store(struct gen *g)
 /* ---- system instructions
  * ------------------------------------------------------------------ */
 
-static void gen_flags(struct gen *g)
+static void gen_flags(struct jp_gen *g)
 {
     u8(g, 0x9c);        /* PUSHF */
     if (one_in(g, 2)) { /* OR byte [rSP + 1], ... */
@@ -565,7 +407,7 @@ static void gen_flags(struct gen *g)
     u8(g, 0x9d);
 }
 
-static void gen_segment(struct gen *g)
+static void gen_segment(struct jp_gen *g)
 {
     static const uint8_t selectors[] = {JP_SEL_USER_DATA | 3,
                                         JP_SEL_USER_DATA | 3,
@@ -587,7 +429,7 @@ static void gen_segment(struct gen *g)
     u8(g, 0xc0 | seg << 3);
 }
 
-static void gen_base(struct gen *g) /* WRMSR of FS or GS base */
+static void gen_base(struct jp_gen *g) /* WRMSR of FS or GS base */
 {
     load_register(g, REG_RCX, 0xc0000100u + below(g, 3));
     load_register(g, REG_RAX, one_in(g, 2) ? g->s->data : data_address(g));
@@ -595,7 +437,7 @@ static void gen_base(struct gen *g) /* WRMSR of FS or GS base */
 }
 
 /* Toggle a bit of CR0 or CR4 that changes what instructions or accesses do. */
-static void gen_control(struct gen *g)
+static void gen_control(struct jp_gen *g)
 {
     static const uint8_t cr0[] = {3, 3, 2, 16, 18}; /* TS EM WP AM */
     static const uint8_t cr4[] = {9, 10, 2, 7};     /* OSFXSR ... TSD PGE */
@@ -611,7 +453,7 @@ static void gen_control(struct gen *g)
 }
 
 /* Breakpoint 0 on code, stores or accesses; mostly off again. */
-static void gen_breakpoint(struct gen *g)
+static void gen_breakpoint(struct jp_gen *g)
 {
     static const uint32_t dr7[] = {0, 0, 0, 0x402, 0xd0402, 0xf0402, 0x10402};
     load_register(g, REG_RAX,
@@ -621,7 +463,7 @@ static void gen_breakpoint(struct gen *g)
     PUT(g, "\x0f\x23\xf8");
 }
 
-static void gen_system(struct gen *g)
+static void gen_system(struct jp_gen *g)
 {
     const struct jp_scene *s = g->s;
     switch (below(g, 18)) {
@@ -687,7 +529,7 @@ static void gen_system(struct gen *g)
  * ----------------------------------------------------------------- */
 
 /* PUSH imm32; LDMXCSR or FLDCW [rSP]; POP rAX. Most values mask everything. */
-static void gen_control_word(struct gen *g)
+static void gen_control_word(struct jp_gen *g)
 {
     static const uint32_t mxcsr[] = {0x1f80, 0x1f80, 0x9fc0, 0x7f80,
                                      0x3fbf, 0x1f00, 0x1d80, 0x11f80};
@@ -703,7 +545,7 @@ static void gen_control_word(struct gen *g)
     u8(g, 0x58);
 }
 
-static void gen_units(struct gen *g)
+static void gen_units(struct jp_gen *g)
 {
     switch (below(g, 6)) {
     case 0:
@@ -726,7 +568,7 @@ static void gen_units(struct gen *g)
 /* ---- the stream */
 
 /* Where faults go on: a stack and pointers. */
-static void gen_entry(struct gen *g)
+static void gen_entry(struct jp_gen *g)
 {
     load_register(g, REG_RSP, g->s->stack + 0x2000 - 8 * below(g, 64));
     for (unsigned n = 0; n < 8; n++)
@@ -734,7 +576,7 @@ static void gen_entry(struct gen *g)
             load_register(g, n, data_address(g));
 }
 
-static void gen_reload(struct gen *g)
+static void gen_reload(struct jp_gen *g)
 {
     unsigned reg = any_register(g);
     load_register(g, reg, data_address(g));
@@ -742,7 +584,7 @@ static void gen_reload(struct gen *g)
         load_register(g, REG_RCX, below(g, 300));
 }
 
-static void gen_one(struct gen *g)
+static void gen_one(struct jp_gen *g)
 {
     unsigned what = below(g, 100);
     if (g->s->flavour != JP_INTEGER && one_in(g, 16))
@@ -765,52 +607,16 @@ static void gen_one(struct gen *g)
         gen_far(g);
 }
 
-static void patch_branches(struct gen *g)
-{
-    for (unsigned n = 0; n < g->fixup_count; n++) {
-        unsigned site = g->fixups[n].site;
-        bool is_short = g->fixups[n].is_short;
-        unsigned next = site + (is_short ? 1 : 4);
-        int32_t by = 0;
-        for (unsigned tries = 0; tries < 60; tries++) {
-            by = (int32_t)g->starts[below(g, g->start_count)] - (int32_t)next;
-            bool near = by >= -600 && by <= 600;
-            if (is_short ? by >= -128 && by < 128 : near || tries > 6)
-                break;
-            by = 0;
-        }
-        if (is_short)
-            g->code[site] = (uint8_t)by;
-        else
-            store_le32(g->code + site, (uint32_t)by);
-    }
-}
-
 void jp_code(struct jp_scene *s, const struct oracle_forms *forms)
 {
-    struct gen g = {
+    static const struct jp_stream stream = {
+        .room = 64, .last_bytes = 4, .entry = gen_entry, .one = gen_one};
+    struct jp_gen g = {
         .s = s, .forms = forms, .r = &s->r, .code = s->ram + JP_CODE};
-    unsigned entries = 0;
-    g.bytes = (1 + below(&g, 3)) * PAGE_BYTES;
-    while (g.at < g.bytes - LAST_BYTES && g.start_count < STARTS_MAX) {
-        if (entries < JP_ENTRY_COUNT &&
-            g.at >= entries * (g.bytes - LAST_BYTES) / JP_ENTRY_COUNT) {
-            s->entries[entries++] = s->code + g.at;
-            gen_entry(&g);
-            continue;
-        }
-        g.starts[g.start_count++] = (uint16_t)g.at;
-        gen_one(&g);
-    }
-    u8(&g, 0xe9);
-    displacement(&g, false);
-    patch_branches(&g);
-    for (unsigned at = g.bytes; at < JP_CODE_BYTES; at += g.bytes)
-        memcpy(g.code + at, g.code,
-               at + g.bytes > JP_CODE_BYTES ? JP_CODE_BYTES - at : g.bytes);
+    unsigned entries[JP_ENTRY_COUNT];
+    jp_fill(&g, &stream, entries);
     for (unsigned n = 0; n < JP_ENTRY_COUNT; n++) {
-        if (n >= entries)
-            s->entries[n] = s->entries[n % (entries ? entries : 1)];
+        s->entries[n] = s->code + entries[n];
         if (s->high && one_in(&g, 3))
             s->entries[n] += s->high - s->code;
         store_le64(s->ram + JP_ENTRIES + 8 * n, s->entries[n]);

@@ -1,60 +1,13 @@
 /* Random 16-bit code for the lockstep: offsets that wrap, segments that end,
  * prefixes that make operands and addresses wide, several code segments for the
  * same bytes. */
-#include "tests/lib_jitpair.h"
+#include "tests/lib_jitpair_gen.h"
 
-#include "base/bytes.h"
 #include "cpu/insn.h"
-
-#include <string.h>
-
-enum {
-    STARTS_MAX = 8192,
-    LAST_BYTES = 80 /* room that the end of the code needs */
-};
-
-struct gen {
-    struct jp_scene *s;
-    const struct oracle_forms *forms;
-    struct oracle_random *r;
-    uint8_t *code;
-    unsigned at, bytes;
-    uint16_t starts[STARTS_MAX];
-    unsigned start_count;
-    struct {
-        uint16_t site; /* of a displacement */
-        uint8_t bytes; /* of it: 1, 2 or 4 */
-    } fixups[STARTS_MAX];
-    unsigned fixup_count;
-};
-
-static unsigned below(struct gen *g, unsigned n)
-{
-    return oracle_below(g->r, n);
-}
-static bool one_in(struct gen *g, unsigned n)
-{
-    return below(g, n) == 0;
-}
-static void u8(struct gen *g, unsigned v)
-{
-    g->code[g->at++] = (uint8_t)v;
-}
-static void u16(struct gen *g, unsigned v)
-{
-    u8(g, v & 0xff);
-    u8(g, v >> 8 & 0xff);
-}
-static void put(struct gen *g, const char *bytes, unsigned n)
-{
-    memcpy(g->code + g->at, bytes, n);
-    g->at += n;
-}
-#define PUT(g, bytes) put(g, bytes, sizeof(bytes) - 1)
 
 /* ---- operands ------------------------------------------------------------ */
 
-static unsigned data_offset(struct gen *g)
+static unsigned data_offset(struct jp_gen *g)
 {
     static const uint16_t edges[] = {0, 0xffff, 0xfffe, 0xfffd, 0x3fff, 0x1fff,
                                      0x2080, 0x207e};
@@ -70,14 +23,14 @@ static unsigned data_offset(struct gen *g)
     }
 }
 
-static unsigned a_register(struct gen *g)
+static unsigned a_register(struct jp_gen *g)
 {
     unsigned reg = below(g, 8);
     return reg == REG_RSP ? (unsigned)REG_RAX : reg;
 }
 
 /* MOV, of 16 bits or of 32 with something in the upper half. */
-static void load_register(struct gen *g, unsigned reg, unsigned value)
+static void load_register(struct jp_gen *g, unsigned reg, unsigned value)
 {
     bool is_wide = one_in(g, 6);
     if (is_wide)
@@ -89,7 +42,7 @@ static void load_register(struct gen *g, unsigned reg, unsigned value)
 }
 
 /* A selector into a segment register, through AX or the stack. */
-static void load_segment(struct gen *g, unsigned seg, unsigned selector)
+static void load_segment(struct jp_gen *g, unsigned seg, unsigned selector)
 {
     if (one_in(g, 3)) { /* PUSH imm16; POP seg */
         u8(g, 0x68);
@@ -105,29 +58,20 @@ static void load_segment(struct gen *g, unsigned seg, unsigned selector)
     u8(g, 0xc0 | seg << 3);
 }
 
-static unsigned data_selector(struct gen *g)
+static unsigned data_selector(struct jp_gen *g)
 {
     return g->s->datas[one_in(g, 2) ? below(g, 2) : below(g, 8)].selector;
 }
 
 /* ---- instructions from the catalogue of forms ---------------------------- */
 
-static const struct oracle_form *choose_form(struct gen *g)
+static bool is_favourite(struct jp_gen *g, const struct oracle_form *t)
 {
-    bool favourite = below(g, 8) > 1;
-    for (;;) {
-        const struct oracle_form *t =
-            &g->forms->list[below(g, g->forms->count)];
-        if (t->mode != ORACLE_16 || t->cls == CLASS_BRANCH)
-            continue;
-        if (t->cls == CLASS_STOP && !one_in(g, 24))
-            continue;
-        if (!favourite || jp_is_integer(t))
-            return t;
-    }
+    (void)g;
+    return jp_is_integer(t);
 }
 
-static unsigned put_prefixes(struct gen *g, const struct oracle_form *t,
+static unsigned put_prefixes(struct jp_gen *g, const struct oracle_form *t,
                              uint8_t *b, bool *is_addr32)
 {
     static const uint8_t overrides[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
@@ -149,7 +93,7 @@ static unsigned put_prefixes(struct gen *g, const struct oracle_form *t,
 }
 
 /* ModRM; *direct: an address without registers follows. */
-static void put_modrm(struct gen *g, const struct oracle_form *t, uint8_t *b,
+static void put_modrm(struct jp_gen *g, const struct oracle_form *t, uint8_t *b,
                       bool is_addr32, bool *direct)
 {
     unsigned reg = one_in(g, 2) ? below(g, 8) : t->modrm >> 3 & 7u;
@@ -169,7 +113,7 @@ static void put_modrm(struct gen *g, const struct oracle_form *t, uint8_t *b,
         store_le32(b + 1, below(g, 256));
 }
 
-static bool try_form(struct gen *g, const struct oracle_form *t, uint8_t *b,
+static bool try_form(struct jp_gen *g, const struct oracle_form *t, uint8_t *b,
                      ZydisDecodedInstruction *zi, ZydisDecodedOperand *ops)
 {
     bool is_addr32, direct = false;
@@ -194,25 +138,14 @@ static bool try_form(struct gen *g, const struct oracle_form *t, uint8_t *b,
     return true;
 }
 
-static void gen_form(struct gen *g)
+static void gen_form(struct jp_gen *g)
 {
-    ZydisDecodedInstruction zi;
-    ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-    uint8_t b[32];
-    for (unsigned tries = 0; tries < 64; tries++) {
-        memset(&zi, 0, sizeof zi);
-        if (!try_form(g, choose_form(g), b, &zi, ops))
-            continue;
-        if (zi.length && jp_breaks_stack(&zi, ops) && !one_in(g, 30))
-            continue;
-        if (zi.mnemonic == ZYDIS_MNEMONIC_HLT && !g->s->can_idle)
-            continue;
-        put(g, (const char *)b, zi.length ? zi.length : 4);
-        return;
-    }
+    static const struct jp_forms forms = {
+        .mode = ORACLE_16, .favours = is_favourite, .make = try_form};
+    jp_put_form(g, &forms);
 }
 
-static void gen_string(struct gen *g)
+static void gen_string(struct jp_gen *g)
 {
     static const uint8_t ops[] = {0xa4, 0xa5, 0xa6, 0xa7, 0xaa,
                                   0xab, 0xac, 0xad, 0xae, 0xaf};
@@ -237,7 +170,7 @@ static void gen_string(struct gen *g)
 
 /* ---- stack --------------------------------------------------------------- */
 
-static void gen_stack(struct gen *g)
+static void gen_stack(struct jp_gen *g)
 {
     static const uint8_t pushes[] = {0x06, 0x0e, 0x16, 0x1e};
     if (one_in(g, 4))
@@ -283,16 +216,7 @@ static void gen_stack(struct gen *g)
 
 /* ---- branches ------------------------------------------------------------ */
 
-static void displacement(struct gen *g, unsigned bytes)
-{
-    if (g->fixup_count < STARTS_MAX) {
-        g->fixups[g->fixup_count].site = (uint16_t)g->at;
-        g->fixups[g->fixup_count++].bytes = (uint8_t)bytes;
-    }
-    g->at += bytes;
-}
-
-static void gen_relative(struct gen *g)
+static void gen_relative(struct jp_gen *g)
 {
     unsigned what = below(g, 12), wide = one_in(g, 6) ? 4 : 2;
     if (wide == 4)
@@ -303,18 +227,18 @@ static void gen_relative(struct gen *g)
     case 2:
     case 3:
         u8(g, 0x70 + below(g, 16));
-        displacement(g, 1);
+        jp_displacement(g, 1);
         return;
     case 4:
     case 5:
         if (one_in(g, 8))
             u8(g, 0x67);
         u8(g, 0xe0 + below(g, 4)); /* LOOPNE LOOPE LOOP JCXZ */
-        displacement(g, 1);
+        jp_displacement(g, 1);
         return;
     case 6:
         u8(g, 0xeb);
-        displacement(g, 1);
+        jp_displacement(g, 1);
         return;
     case 7:
         u8(g, 0xe9);
@@ -327,11 +251,11 @@ static void gen_relative(struct gen *g)
         u8(g, 0x0f);
         u8(g, 0x80 + below(g, 16));
     }
-    displacement(g, wide);
+    jp_displacement(g, wide);
 }
 
 /* A loop of a few forms. */
-static void gen_loop(struct gen *g)
+static void gen_loop(struct jp_gen *g)
 {
     load_register(g, REG_RCX, 1 + below(g, 40));
     unsigned top = g->at;
@@ -349,13 +273,13 @@ static void gen_loop(struct gen *g)
     }
 }
 
-static unsigned code_offset(struct gen *g)
+static unsigned code_offset(struct jp_gen *g)
 {
     return g->start_count ? g->starts[below(g, g->start_count)]
                           : below(g, g->bytes);
 }
 
-static void gen_indirect(struct gen *g)
+static void gen_indirect(struct jp_gen *g)
 {
     static const uint16_t odd[] = {0xffff, 0xfffe, 0, 0x1cb0, 0x1cae, 0x8000};
     unsigned reg = below(g, 4), digit = one_in(g, 2) ? 2 : 4;
@@ -401,7 +325,7 @@ static void gen_indirect(struct gen *g)
 }
 
 /* Far transfers: the same bytes under another CS, or other code. */
-static void gen_far(struct gen *g)
+static void gen_far(struct jp_gen *g)
 {
     uint64_t entry = jp_entry_16(g->s, code_offset(g));
     unsigned ip = entry & 0xffff, cs = (unsigned)(entry >> 32);
@@ -433,7 +357,7 @@ static void gen_far(struct gen *g)
 
 /* ---- stores into code ---------------------------------------------------- */
 
-static void gen_modify(struct gen *g)
+static void gen_modify(struct jp_gen *g)
 {
     static const uint16_t with[] = {0x9090, 0x04b0, 0xc0ff, 0xc3ff, 0x00eb,
                                     0x0275, 0xc031, 0xd8f7, 0x9040, 0xc001};
@@ -465,7 +389,7 @@ static void gen_modify(struct gen *g)
 
 /* ---- system instructions ------------------------------------------------- */
 
-static void gen_flags(struct gen *g)
+static void gen_flags(struct jp_gen *g)
 {
     u8(g, 0x9c);
     PUT(g, "\x55\x89\xe5\x80"); /* push bp; mov bp, sp; or/and byte [bp+3] */
@@ -477,7 +401,7 @@ static void gen_flags(struct gen *g)
 }
 
 /* "Unreal mode": a limit or size of protected mode in a segment of real mode. */
-static void gen_unreal(struct gen *g)
+static void gen_unreal(struct jp_gen *g)
 {
     static const uint8_t selectors[] = {JP_SEL_DATA,     JP_SEL_DATA,
                                         JP_SEL_SMALL,    JP_SEL_RO,
@@ -499,7 +423,7 @@ static void gen_unreal(struct gen *g)
     u8(g, 0xfb);
 }
 
-static void gen_system(struct gen *g)
+static void gen_system(struct jp_gen *g)
 {
     static const uint8_t segs[] = {SEG_DS, SEG_ES, SEG_FS, SEG_GS};
     switch (below(g, 12)) {
@@ -544,7 +468,7 @@ static void gen_system(struct gen *g)
 /* ---- the stream ---------------------------------------------------------- */
 
 /* Where faults go on: a stack, segments and pointers. */
-static void gen_entry(struct gen *g)
+static void gen_entry(struct jp_gen *g)
 {
     u8(g, 0xb8);
     u16(g, g->s->stack16.selector);
@@ -557,7 +481,7 @@ static void gen_entry(struct gen *g)
             load_register(g, n, data_offset(g));
 }
 
-static void gen_one(struct gen *g)
+static void gen_one(struct jp_gen *g)
 {
     unsigned what = below(g, 100);
     if (what < 50)
@@ -582,51 +506,16 @@ static void gen_one(struct gen *g)
         gen_far(g);
 }
 
-static void patch_branches(struct gen *g)
-{
-    for (unsigned n = 0; n < g->fixup_count; n++) {
-        unsigned site = g->fixups[n].site, bytes = g->fixups[n].bytes;
-        int32_t next = (int32_t)(site + bytes), by = 0;
-        for (unsigned tries = 0; tries < 60; tries++) {
-            by = (int32_t)g->starts[below(g, g->start_count)] - next;
-            bool near = by >= -600 && by <= 600;
-            if (bytes == 1 ? by >= -128 && by < 128 : near || tries > 6)
-                break;
-            by = 0;
-        }
-        if (bytes == 1)
-            g->code[site] = (uint8_t)by;
-        else if (bytes == 2)
-            store_le16(g->code + site, (uint16_t)by);
-        else
-            store_le32(g->code + site, (uint32_t)by);
-    }
-}
-
 void jp_code_16(struct jp_scene *s, const struct oracle_forms *forms)
 {
-    struct gen g = {
+    static const struct jp_stream stream = {
+        .room = 80, .last_bytes = 2, .entry = gen_entry, .one = gen_one};
+    struct jp_gen g = {
         .s = s, .forms = forms, .r = &s->r, .code = s->ram + JP_CODE};
-    unsigned entries = 0, at[JP_ENTRY_COUNT];
-    g.bytes = (1 + below(&g, 3)) * PAGE_BYTES;
-    while (g.at < g.bytes - LAST_BYTES && g.start_count < STARTS_MAX) {
-        if (entries < JP_ENTRY_COUNT &&
-            g.at >= entries * (g.bytes - LAST_BYTES) / JP_ENTRY_COUNT) {
-            at[entries++] = g.at;
-            gen_entry(&g);
-            continue;
-        }
-        g.starts[g.start_count++] = (uint16_t)g.at;
-        gen_one(&g);
-    }
-    u8(&g, 0xe9);
-    displacement(&g, 2);
-    patch_branches(&g);
-    for (unsigned to = g.bytes; to < JP_CODE_BYTES; to += g.bytes)
-        memcpy(g.code + to, g.code,
-               to + g.bytes > JP_CODE_BYTES ? JP_CODE_BYTES - to : g.bytes);
+    unsigned entries[JP_ENTRY_COUNT];
+    jp_fill(&g, &stream, entries);
     for (unsigned n = 0; n < JP_ENTRY_COUNT; n++) {
-        s->entries[n] = jp_entry_16(s, at[n % entries]);
+        s->entries[n] = jp_entry_16(s, entries[n]);
         store_le64(s->ram + JP_ENTRIES + 8 * n, s->entries[n]);
     }
 }

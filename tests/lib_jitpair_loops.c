@@ -1,11 +1,7 @@
 /* Random code that runs long enough to become traces: counted loops with memory
  * operands at fixed distances, forward branches, calls of small functions and
  * loops inside, and now and then what no trace can hold. */
-#include "tests/lib_jitpair.h"
-
-#include "base/bytes.h"
-
-#include <string.h>
+#include "tests/lib_jitpair_gen.h"
 
 enum {
     LEAVES = 6,
@@ -14,48 +10,21 @@ enum {
     LAST_BYTES = 400 /* what one loop may take */
 };
 
-struct loops {
-    struct jp_scene *s;
-    struct oracle_random *r;
-    uint8_t *code;
-    unsigned at;
-    unsigned leaf[LEAVES], leaves;
-    unsigned depth;
-};
-
-static unsigned below(struct loops *g, unsigned n)
-{
-    return oracle_below(g->r, n);
-}
-static bool one_in(struct loops *g, unsigned n)
-{
-    return below(g, n) == 0;
-}
-static void u8(struct loops *g, unsigned v)
-{
-    g->code[g->at++] = (uint8_t)v;
-}
-static void u32(struct loops *g, uint64_t v)
-{
-    store_le32(g->code + g->at, (uint32_t)v);
-    g->at += 4;
-}
-
 /* Registers by what loops use them for. */
-static unsigned data_register(struct loops *g)
+static unsigned data_register(struct jp_gen *g)
 {
     static const uint8_t low[] = {REG_RAX, REG_RDX, REG_RBX};
     if (g->s->is64 && one_in(g, 3))
         return 8 + below(g, 8);
     return low[below(g, 3)];
 }
-static unsigned pointer(struct loops *g)
+static unsigned pointer(struct jp_gen *g)
 {
     static const uint8_t low[] = {REG_RSI, REG_RDI, REG_RBP};
     return low[below(g, 3)];
 }
 
-static void load_register(struct loops *g, unsigned reg, uint64_t value)
+static void load_register(struct jp_gen *g, unsigned reg, uint64_t value)
 {
     bool is_wide = g->s->is64 && value > UINT32_MAX;
     if (is_wide || reg >= 8)
@@ -70,7 +39,7 @@ static void load_register(struct loops *g, unsigned reg, uint64_t value)
 
 /* Prefixes and opcode for registers reg and rm (or base and index). Size 0 is a
  * byte, 1 a word, 2 and 3 what they say; *wide: the opcode of more bytes. */
-static void head(struct loops *g, unsigned size, unsigned reg, unsigned rm,
+static void head(struct jp_gen *g, unsigned size, unsigned reg, unsigned rm,
                  unsigned index, unsigned op)
 {
     unsigned rex = size == 3 ? 8 : 0;
@@ -84,7 +53,7 @@ static void head(struct loops *g, unsigned size, unsigned reg, unsigned rm,
     u8(g, op & 0xff);
 }
 
-static void register_form(struct loops *g, unsigned size, unsigned op,
+static void register_form(struct jp_gen *g, unsigned size, unsigned op,
                           unsigned reg, unsigned rm)
 {
     if (!g->s->is64 && size == 0) { /* no SIL and its kind */
@@ -97,7 +66,7 @@ static void register_form(struct loops *g, unsigned size, unsigned op,
     u8(g, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-static void memory_form(struct loops *g, unsigned size, unsigned op,
+static void memory_form(struct jp_gen *g, unsigned size, unsigned op,
                         unsigned reg)
 {
     unsigned base = pointer(g);
@@ -117,14 +86,14 @@ static void memory_form(struct loops *g, unsigned size, unsigned op,
         u32(g, one_in(g, 4) ? below(g, 3000) : 8 * below(g, 60));
 }
 
-static unsigned a_size(struct loops *g)
+static unsigned a_size(struct jp_gen *g)
 {
     static const uint8_t sizes[] = {0, 1, 2, 2, 2, 3, 3, 3};
     unsigned n = sizes[below(g, 8)];
     return n == 3 && !g->s->is64 ? 2 : n;
 }
 
-static void gen_alu(struct loops *g)
+static void gen_alu(struct jp_gen *g)
 {
     unsigned size = a_size(g), op = below(g, 8) << 3 | (size ? 1 : 0);
     unsigned d = data_register(g);
@@ -147,7 +116,7 @@ static void gen_alu(struct loops *g)
     }
 }
 
-static void gen_move(struct loops *g)
+static void gen_move(struct jp_gen *g)
 {
     unsigned size = a_size(g), d = data_register(g);
     switch (below(g, 7)) {
@@ -173,7 +142,7 @@ static void gen_move(struct loops *g)
     }
 }
 
-static void gen_more(struct loops *g)
+static void gen_more(struct jp_gen *g)
 {
     unsigned size = a_size(g), d = data_register(g);
     switch (below(g, 13)) {
@@ -238,7 +207,7 @@ static void gen_more(struct loops *g)
 }
 
 /* Read-modify-write, scans, flags and strings. */
-static void gen_rare(struct loops *g)
+static void gen_rare(struct jp_gen *g)
 {
     static const char *const flags[] = {"\xf8",     "\xf9", "\xf5", "\x9f",
                                         "\x9c\x5a", "\xfc", "\x9e", "\xfa",
@@ -288,8 +257,7 @@ static void gen_rare(struct loops *g)
         unsigned n = below(g, 9);
         bool is_system = n == 7 && (g->s->user || !one_in(g, 4));
         const char *b = flags[is_system ? 0 : n];
-        memcpy(g->code + g->at, b, strlen(b));
-        g->at += (unsigned)strlen(b);
+        put(g, b, strlen(b));
         return;
     }
     case 10:
@@ -301,7 +269,7 @@ static void gen_rare(struct loops *g)
 }
 
 /* Vector instructions that leave general registers or flags. */
-static void gen_vector(struct loops *g)
+static void gen_vector(struct jp_gen *g)
 {
     static const char *const forms[] = {
         "\x66\x0f\x2e\xc1",         /* UCOMISD XMM0, XMM1 */
@@ -317,12 +285,11 @@ static void gen_vector(struct loops *g)
         "\x66\x0f\xef\xc1",         /* PXOR XMM0, XMM1 */
         "\xf2\x0f\x2a\xc8"};        /* CVTSI2SD XMM1, EAX */
     const char *b = forms[below(g, 12)];
-    memcpy(g->code + g->at, b, strlen(b));
-    g->at += (unsigned)strlen(b);
+    put(g, b, strlen(b));
 }
 
 /* A pointer moves on. */
-static void gen_advance(struct loops *g)
+static void gen_advance(struct jp_gen *g)
 {
     unsigned size = g->s->is64 ? 3 : 2, p = pointer(g);
     unsigned by = one_in(g, 6) ? 0u - 8 : 1u << below(g, 5);
@@ -337,15 +304,15 @@ static void gen_advance(struct loops *g)
 }
 
 /* Index registers stay small. */
-static void gen_mask(struct loops *g)
+static void gen_mask(struct jp_gen *g)
 {
     u8(g, 0x25); /* and eax, imm */
     u32(g, 0xff8);
 }
 
-static void gen_items(struct loops *g, unsigned count, bool with_branches);
+static void gen_items(struct jp_gen *g, unsigned count, bool with_branches);
 
-static void gen_skip(struct loops *g)
+static void gen_skip(struct jp_gen *g)
 {
     u8(g, 0x70 + below(g, 16));
     unsigned site = g->at++;
@@ -353,14 +320,14 @@ static void gen_skip(struct loops *g)
     g->code[site] = (uint8_t)(g->at - site - 1);
 }
 
-static void call(struct loops *g, unsigned target)
+static void call(struct jp_gen *g, unsigned target)
 {
     u8(g, 0xe8);
     u32(g, target - (g->at + 4));
 }
 
 /* What no trace holds: a handler, a fault, an event window. */
-static void gen_odd(struct loops *g)
+static void gen_odd(struct jp_gen *g)
 {
     static const char *const bytes[] = {"\x0f\xa2",         /* CPUID */
                                         "\xd9\xe8\xdd\xd8", /* FLD1; FSTP ST0 */
@@ -369,12 +336,11 @@ static void gen_odd(struct loops *g)
                                         "\x9c\x58",         /* PUSHF; POP rAX */
                                         "\x0f\x31"};        /* RDTSC */
     const char *b = bytes[below(g, 6)];
-    memcpy(g->code + g->at, b, strlen(b));
-    g->at += (unsigned)strlen(b);
+    put(g, b, strlen(b));
     load_register(g, COUNTER, 1 + below(g, ROUNDS));
 }
 
-static void gen_item(struct loops *g, bool with_branches)
+static void gen_item(struct jp_gen *g, bool with_branches)
 {
     unsigned what = below(g, 38);
     if (what >= 36)
@@ -395,11 +361,11 @@ static void gen_item(struct loops *g, bool with_branches)
         u8(g, 0x90);
     else if (what < 30)
         gen_skip(g);
-    else if (g->leaves)
-        call(g, g->leaf[below(g, g->leaves)]);
+    else if (g->start_count)
+        call(g, g->starts[below(g, g->start_count)]);
 }
 
-static void gen_items(struct loops *g, unsigned count, bool with_branches)
+static void gen_items(struct jp_gen *g, unsigned count, bool with_branches)
 {
     while (count--)
         gen_item(g, with_branches);
@@ -407,7 +373,7 @@ static void gen_items(struct loops *g, unsigned count, bool with_branches)
 
 /* ---- structure ----------------------------------------------------------- */
 
-static void gen_pointers(struct loops *g)
+static void gen_pointers(struct jp_gen *g)
 {
     static const uint8_t low[] = {REG_RSI, REG_RDI, REG_RBP};
     const struct jp_scene *s = g->s;
@@ -425,7 +391,7 @@ static void gen_pointers(struct loops *g)
 }
 
 /* dec ecx; jnz: or with another test. */
-static void gen_close(struct loops *g, unsigned top)
+static void gen_close(struct jp_gen *g, unsigned top)
 {
     unsigned before = g->at;
     switch (below(g, 3)) {
@@ -453,7 +419,7 @@ static void gen_close(struct loops *g, unsigned top)
     u32(g, top - (g->at + 4));
 }
 
-static void gen_loop(struct loops *g)
+static void gen_loop(struct jp_gen *g)
 {
     if (!one_in(g, 3))
         gen_pointers(g);
@@ -480,7 +446,7 @@ static void gen_loop(struct loops *g)
 }
 
 /* RET, or another way back. */
-static void gen_return(struct loops *g)
+static void gen_return(struct jp_gen *g)
 {
     static const char *const ways[] = {
         "\x5a\xff\xe2",                     /* POP rDX; JMP rDX */
@@ -492,13 +458,13 @@ static void gen_return(struct loops *g)
         u8(g, 0xc3);
         return;
     }
-    memcpy(g->code + g->at, ways[n], bytes[n]);
-    g->at += bytes[n];
+    put(g, ways[n], bytes[n]);
 }
 
-static void gen_leaf(struct loops *g)
+/* A function; the starts are theirs. */
+static void gen_leaf(struct jp_gen *g)
 {
-    unsigned at = g->leaf[g->leaves++] = g->at;
+    unsigned at = g->starts[g->start_count++] = (uint16_t)g->at;
     if (one_in(g, 5)) { /* as deep as rDX has bits */
         u8(g, 0xd1);
         u8(g, 0xea); /* shr edx, 1 */
@@ -507,18 +473,18 @@ static void gen_leaf(struct loops *g)
         call(g, at);
     }
     gen_items(g, 1 + below(g, 4), false);
-    if (g->leaves > 1 && one_in(g, 3))
-        call(g, g->leaf[below(g, g->leaves - 1)]);
+    if (g->start_count > 1 && one_in(g, 3))
+        call(g, g->starts[below(g, g->start_count - 1)]);
     gen_return(g);
 }
 
 void jp_code_loops(struct jp_scene *s)
 {
-    struct loops g = {.s = s, .r = &s->r, .code = s->ram + JP_CODE};
+    struct jp_gen g = {.s = s, .r = &s->r, .code = s->ram + JP_CODE};
     unsigned bytes = (1 + below(&g, 3)) * PAGE_BYTES, entries = 0;
     u8(&g, 0xe9);
     g.at += 4;
-    while (g.leaves < LEAVES)
+    while (g.start_count < LEAVES)
         gen_leaf(&g);
     store_le32(g.code + 1, g.at - 5);
     while (g.at < bytes - LAST_BYTES) {

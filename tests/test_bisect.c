@@ -347,7 +347,7 @@ static void malformed_conditions_name_the_place(void **state)
                 {"r16 == 1", "found 'r16 == 1'"}};
     struct condition c;
     struct error err;
-    char deep[400];
+    char deep[400], longest[2 * CONDITION_NODES];
     (void)state;
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_false(condition_parse(&c, rows[i].text, &err));
@@ -358,12 +358,13 @@ static void malformed_conditions_name_the_place(void **state)
     deep[sizeof deep - 1] = 0;
     assert_false(condition_parse(&c, deep, &err));
     assert_non_null(strstr(err.text, "fewer brackets"));
-    deep[0] = '1';
-    for (unsigned i = 1; i + 2 < sizeof deep; i += 2)
-        memcpy(deep + i, "+1", 3);
-    strcat(deep, "+1+1");
-    condition_parse(&c, deep, &err);
-    assert_true(c.count <= CONDITION_NODES);
+    memset(longest, '1', sizeof longest - 1); /* 1+1+...: as many nodes */
+    for (unsigned i = 1; i + 1 < sizeof longest; i += 2)
+        longest[i] = '+';
+    longest[sizeof longest - 1] = 0;
+    assert_false(condition_parse(&c, longest, &err));
+    assert_non_null(strstr(err.text, "expected a shorter condition"));
+    assert_int_equal(c.count, CONDITION_NODES);
 }
 
 static void conditions_know_what_can_make_them_true(void **state)

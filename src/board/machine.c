@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum {
     /* Ticks between two looks at stop requests from other threads. */
@@ -16,8 +17,11 @@ struct machine *machine_new(const struct machine_config *config,
                             const struct machine_media *media,
                             struct error *err)
 {
-    struct machine *m = calloc(1, sizeof *m);
-    if (!m) {
+    /* Zeros, in pages of their own: the JIT's code must lie near the CPU, and a
+     * sanitizer leaves no address space free around its heap. */
+    struct machine *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m == MAP_FAILED) {
         error_set(err, ERR_NOMEM, "no memory for a machine");
         return NULL;
     }
@@ -38,7 +42,7 @@ void machine_free(struct machine *m)
     jit_free(m->jit);
     machine_unbuild(m);
     writer_fini(&m->scratch);
-    free(m);
+    munmap(m, sizeof *m);
 }
 
 /* RESET to the CPU and all chips, in construction order. */

@@ -72,9 +72,9 @@ struct debug {
     struct guest *guest; /* made when first asked about */
     struct listener listener;
     bool is_listening;
-    pid_t gdb;    /* 0: none was started */
-    char dir[64]; /* of --gdb's files; "": none */
-    char script[96];
+    pid_t gdb;               /* 0: none was started */
+    char dir[LISTENER_PATH]; /* of --gdb's files; "": none */
+    char script[LISTENER_PATH + 16];
 };
 
 static long receive(void *context, void *bytes, size_t most, bool waits)
@@ -169,6 +169,8 @@ static bool begin(struct debug *d, const struct cli_options *o,
     return d->server != NULL;
 }
 
+#define GDB_SOCKET "/socket"
+
 /* Behind monitor commands gdb must look at the machine anew. */
 static const char gdb_script[] = "set confirm off\n"
                                  "define hookpost-monitor\n"
@@ -176,14 +178,29 @@ static const char gdb_script[] = "set confirm off\n"
                                  "  maintenance flush dcache\n"
                                  "end\n";
 
+/* A directory in $TMPDIR or /tmp, its path short enough for a socket in it. */
+static bool make_dir(struct debug *d, struct error *err)
+{
+    static const char name[] = "/relive-debug-XXXXXX";
+    const size_t most = LISTENER_PATH - sizeof name - strlen(GDB_SOCKET);
+    const char *tmp = getenv("TMPDIR");
+    if (!tmp || !*tmp)
+        tmp = "/tmp";
+    if (strlen(tmp) > most)
+        return error_set(err, ERR_USAGE,
+                         "--gdb: expected a TMPDIR of at most %zu bytes, which "
+                         "a socket's path has room for, found '%.200s'",
+                         most, tmp);
+    (void)snprintf(d->dir, sizeof d->dir, "%s%s", tmp, name);
+    if (mkdtemp(d->dir))
+        return true;
+    d->dir[0] = 0;
+    return error_set(err, ERR_IO, "--gdb: no directory in %s: %s", tmp,
+                     strerror(errno));
+}
+
 static bool write_script(struct debug *d, struct error *err)
 {
-    (void)snprintf(d->dir, sizeof d->dir, "/tmp/relive-debug-XXXXXX");
-    if (!mkdtemp(d->dir)) {
-        d->dir[0] = 0;
-        return error_set(err, ERR_IO, "--gdb: no directory in /tmp: %s",
-                         strerror(errno));
-    }
     (void)snprintf(d->script, sizeof d->script, "%s/relive.gdb", d->dir);
     FILE *f = fopen(d->script, "w");
     bool ok = f && fputs(gdb_script, f) >= 0;
@@ -215,10 +232,10 @@ static bool start_gdb(struct debug *d, struct error *err)
 static bool listen_here(struct debug *d, const struct cli_options *o,
                         struct error *err)
 {
-    char spec[96];
-    if (o->with_gdb && !write_script(d, err))
+    char spec[LISTENER_PATH + 16];
+    if (o->with_gdb && (!make_dir(d, err) || !write_script(d, err)))
         return false;
-    (void)snprintf(spec, sizeof spec, "unix:%s/socket", d->dir);
+    (void)snprintf(spec, sizeof spec, "unix:%s" GDB_SOCKET, d->dir);
     const char *where = o->listen     ? o->listen
                         : o->with_gdb ? spec
                                       : "127.0.0.1:1234";

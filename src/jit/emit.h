@@ -79,7 +79,7 @@ void emit_op(struct emit *e, unsigned size, uint32_t op, unsigned reg,
 
 /* The VEX form of `op` with general registers: reg and rm are the fields of
  * ModRM, vvvv the third operand; size 4 or 8. */
-enum vex_map { VEX_0F38 = 2 };
+enum vex_map { VEX_0F38 = 2, VEX_0F3A };
 enum vex_prefix { VEX_66 = 1, VEX_F3, VEX_F2 };
 void emit_vex(struct emit *e, unsigned size, enum vex_map map,
               enum vex_prefix prefix, unsigned op, unsigned reg, unsigned vvvv,

@@ -115,6 +115,23 @@ static void find_loop(struct t2_alloc *a, const struct t2_ir *ir)
     }
 }
 
+/* The next op alone wants the pointer: it adds the root itself. */
+static void fold_pointers(struct lives *l)
+{
+    const struct t2_ir *ir = l->ir;
+    for (unsigned n = 0; n + 1 < ir->seq_count; n++) {
+        t2_ref r = ir->seq[n];
+        const struct t2_op *o = &ir->ops[r], *next = &ir->ops[ir->seq[n + 1]];
+        if (o->kind != T2_CHECK || o->at_head || l->a->last[r] != n + 1 ||
+            t2_value(ir, next->a) != r || t2_value(ir, next->b) == r ||
+            next->kind < T2_LOAD || next->kind > T2_VVALUE)
+            continue;
+        l->a->at[r] = T2_FOLDED;
+        l->at = n + 1;
+        use(l, o->a, 0);
+    }
+}
+
 /* After a slow path, pointers of checks are looked up again: their roots must
  * be there. */
 static void keep_roots(struct lives *l)
@@ -161,6 +178,7 @@ static void find_lives(struct t2_alloc *a, const struct t2_ir *ir)
         use_op(&l, &ir->ops[ir->seq[n]]);
     }
     keep_roots(&l);
+    fold_pointers(&l);
     for (unsigned n = 0; n < ir->seq_count; n++) {
         t2_ref r = ir->seq[n];
         const struct t2_op *o = &ir->ops[r];
@@ -292,7 +310,8 @@ bool t2_allocate(struct t2_alloc *a, const struct t2_ir *ir)
                           (o->kind == T2_RECIPE && n > a->loop);
         if (o->kind != T2_PARAM && o->kind != T2_PFLAGS)
             expire(&s, is_at_head ? a->loop : n);
-        if (needs_place(o) && a->last[r] > a->first[r] && !place(&s, r))
+        if (needs_place(o) && a->at[r] != T2_FOLDED &&
+            a->last[r] > a->first[r] && !place(&s, r))
             return false;
     }
     return true;

@@ -9,6 +9,8 @@
 enum {
     T2_SPILL = 0x100, /* + slot number */
     T2_HOME = 0x200,  /* + guest register: cpu->r */
+    T2_FOLDED = 0xfffe, /* a pointer that the next op alone wants: see access()
+                           in t2_gen_memory.c */
     T2_NOWHERE = 0xffff,
     T2_SPILLS = 200
 };

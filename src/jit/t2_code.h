@@ -171,12 +171,16 @@ static inline unsigned t2g_op_for(unsigned size, unsigned wide_op)
     return size == 1 ? wide_op - 1 : wide_op;
 }
 
-/* Host code of ops: t2_gen_alu.c, t2_gen_move.c. */
+/* Host code of ops: t2_gen_alu.c, t2_gen_move.c, t2_gen_memory.c. */
 typedef void t2g_rule(struct t2_gen *g, t2_ref r, const struct t2_op *o);
 t2g_rule t2g_alu, t2g_compare, t2g_unary, t2g_shift, t2g_shift_cl, t2g_imul,
     t2g_mulhi, t2g_div, t2g_bt, t2g_host, t2g_extend, t2g_high, t2g_merge,
     t2g_set_high, t2g_lea, t2g_setcc, t2g_cmov, t2g_simple, t2g_syswrite,
     t2g_check, t2g_load_op, t2g_store, t2g_vector;
+
+/* Behind the call of a check's slow path, with the pointer in RAX: as the fast
+ * path leaves it. */
+void t2g_after_slow(struct t2_gen *g, t2_ref r);
 
 /* t2_gen_flags.c: host flags for a condition; the condition to test (it may be
  * another). Uses RAX and RDX. */

@@ -383,7 +383,7 @@ static void fill_live(struct t2_gen *g, struct t2_site *s, uint32_t at)
     for (unsigned n = 0; n < g->ir->seq_count; n++) {
         t2_ref r = g->ir->seq[n];
         if (g->ir->ops[r].kind != T2_CHECK || n == at ||
-            g->a->at[r] == T2_NOWHERE || g->a->first[r] > at ||
+            g->a->at[r] >= T2_FOLDED || g->a->first[r] > at ||
             g->a->last[r] <= at || !t2_dominates(g->ir, r, check))
             continue;
         if (s->live_count == T2_LIVE_MAX) {
@@ -436,9 +436,7 @@ static void cold_slow(struct t2_gen *g, struct t2_cold *c)
     emit_u8(&g->e, 0xb8);
     emit_u64(&g->e, (uintptr_t)s);
     t2g_call_out(g, g->slow);
-    unsigned place = t2g_at(g, c->op);
-    if (place != T2_NOWHERE)
-        t2g_op(g, 8, 0x89, H_RAX, t2g_place(g, place), 8, 0);
+    t2g_after_slow(g, c->op);
     uint8_t *back = emit_jump(&g->e, 16);
     emit_patch(&g->e, back, c->resume + g->e.to_exec);
 }

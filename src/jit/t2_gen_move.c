@@ -1,4 +1,4 @@
-/* Host code of moves, addresses, memory and vectors. RAX and RDX are scratch. */
+/* Host code of moves, addresses and flags as values. RAX and RDX are scratch. */
 #include "jit/t2_code.h"
 
 #include <stddef.h>
@@ -166,106 +166,6 @@ void t2g_simple(struct t2_gen *g, t2_ref r, const struct t2_op *o)
         break;
     }
     t2g_put(g, r, d);
-}
-
-/* ---- memory -------------------------------------------------------------- */
-
-static int32_t tag_offset(bool is_write)
-{
-    return is_write ? (int32_t)offsetof(struct tlb_entry, write_tag)
-                    : (int32_t)offsetof(struct tlb_entry, read_tag);
-}
-
-/* The pages of the first and the last byte must be one, and in the TLB. */
-void t2g_check(struct t2_gen *g, t2_ref r, const struct t2_op *o)
-{
-    struct emit *e = &g->e;
-    unsigned root = t2g_register(g, o->a, H_RDX);
-    emit_op(e, 8, 0x8d, H_RAX, rm_base(root, o->hi - 1), 8, 0);
-    emit_op(e, 8, 0x8d, H_RDX, rm_base(root, o->lo), 8, 0);
-    emit_op(e, 8, 0xc1, 5, rm_reg(H_RDX), 8, 1);
-    emit_u8(e, PAGE_SHIFT - 5);
-    emit_alu_ri(e, 8, 4, rm_reg(H_RAX), -PAGE_BYTES);
-    emit_alu_ri(e, 4, 4, rm_reg(H_RDX), (TLB_ENTRIES - 1) << 5);
-    t2g_op(g, 8, 0x03, H_RDX, rm_abs(&g->j->cpu->mmu.tlb), 8, 0);
-    struct t2_cold *c = t2g_cold(g, o->at_head ? COLD_HEAD : COLD_SLOW, r);
-    unsigned sites = 0;
-    for (unsigned w = 0; w < 2; w++) {
-        if (!(o->rw & (w ? T2_WRITES : T2_READS)))
-            continue;
-        emit_op(e, 8, 0x3b, H_RAX, rm_base(H_RDX, tag_offset(w)), 8, 0);
-        c->site[sites++] = emit_jump(e, 5);
-    }
-    g->host = 0;
-    unsigned d = g->a->at[r];
-    if (d != T2_NOWHERE) {
-        emit_load(e, 8, H_RAX,
-                  rm_base(H_RDX, (int32_t)offsetof(struct tlb_entry, addend)));
-        int64_t k;
-        if (t2g_const(g, o->a, &k)) {
-            emit_mov_ri(e, H_RDX, (uint64_t)k);
-            emit_alu_rr(e, 8, 0, H_RAX, H_RDX);
-        } else {
-            t2g_op(g, 8, 0x03, H_RAX, t2g_place(g, t2g_at(g, o->a)), 8, 0);
-        }
-        t2g_put(g, r, H_RAX);
-    }
-    c->resume = e->at;
-}
-
-void t2g_load_op(struct t2_gen *g, t2_ref r, const struct t2_op *o)
-{
-    unsigned d = t2g_target(g, r);
-    struct rm rm = rm_base(t2g_register(g, o->a, H_RDX), (int32_t)o->imm);
-    unsigned size = o->size;
-    emit_op(&g->e, size == 8 ? 8 : 4,
-            size == 1   ? 0x0fb6
-            : size == 2 ? 0x0fb7
-                        : 0x8b,
-            d, rm, 8, 0);
-    t2g_put(g, r, d);
-}
-
-void t2g_store(struct t2_gen *g, t2_ref r, const struct t2_op *o)
-{
-    (void)r;
-    unsigned size = o->size;
-    struct rm rm = rm_base(t2g_register(g, o->a, H_RDX), (int32_t)o->imm);
-    int32_t imm;
-    if (t2g_imm(g, o->b, size, &imm)) {
-        unsigned bytes = size == 8 ? 4 : size;
-        emit_op(&g->e, size, t2g_op_for(size, 0xc7), 0, rm, size, bytes);
-        for (unsigned n = 0; n < bytes; n++)
-            emit_u8(&g->e, (unsigned)imm >> (8 * n) & 0xff);
-        return;
-    }
-    emit_store(&g->e, size, rm, t2g_register(g, o->b, H_RAX));
-}
-
-void t2g_vector(struct t2_gen *g, t2_ref r, const struct t2_op *o)
-{
-    struct rm rm = rm_reg(o->scale);
-    unsigned reg = o->digit, d = H_NONE;
-    if (o->a)
-        rm = rm_base(t2g_register(g, o->a, H_RDX), (int32_t)o->imm);
-    else if (o->b)
-        rm = rm_reg(t2g_register(g, o->b, H_RDX));
-    if (o->kind == T2_VVALUE) {
-        d = t2g_target(g, r);
-        if (o->hi == T2_FIELD_REG)
-            reg = d;
-        else
-            rm = rm_reg(d);
-    }
-    if (o->from)
-        emit_u8(&g->e, o->from);
-    emit_op(&g->e, o->size, (uint32_t)o->lo, reg, rm, 16, o->own_write);
-    if (o->own_write)
-        emit_u8(&g->e, o->own_bytes);
-    if (o->kind == T2_VVALUE)
-        t2g_put(g, r, d);
-    else if (o->own)
-        g->host = r;
 }
 
 void t2g_syswrite(struct t2_gen *g, t2_ref r, const struct t2_op *o)
