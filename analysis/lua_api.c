@@ -51,6 +51,17 @@ void lua_check_stop(lua_State *L)
         (void)luaL_error(L, "%s", why);
 }
 
+void lua_check_moved(lua_State *L, enum travel_stop stop,
+                     const struct error *err)
+{
+    if (stop == TRAVEL_FAILED)
+        (void)lua_raise(L, err);
+    if (stop != TRAVEL_INTERRUPTED)
+        return;
+    lua_check_stop(L);
+    (void)luaL_error(L, "interrupted");
+}
+
 void lua_check_files(lua_State *L, const char *what)
 {
     if (!lua_host_of(L)->allows_files)
@@ -95,17 +106,7 @@ void lua_session_go(lua_State *L, struct lua_session *ls,
     if (machine_place_compare(travel_place(ls->travel), place) == 0 &&
         !travel_branch(ls->travel, &branch))
         return;
-    switch (travel_goto(ls->travel, place, &err)) {
-    case TRAVEL_FAILED:
-        (void)lua_raise(L, &err);
-        break;
-    case TRAVEL_INTERRUPTED:
-        lua_check_stop(L);
-        (void)luaL_error(L, "interrupted");
-        break;
-    default:
-        break;
-    }
+    lua_check_moved(L, travel_goto(ls->travel, place, &err), &err);
 }
 
 struct lua_session *lua_check_view(lua_State *L, int i)

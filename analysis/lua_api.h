@@ -9,8 +9,8 @@
  *  - it owns nothing across a call that can raise: owned things sit in userdata
  *    with a __gc, or in a slot of the session;
  *  - a loop of its own over more than some thousand steps calls
- *    lua_check_stop(L), and whoever moves the machine sees stops by the poll
- *    function of its travel: TRAVEL_INTERRUPTED, then lua_check_stop(L);
+ *    lua_check_stop(L), and whoever moves the machine hands what its travel
+ *    said, where the poll function sees stops too, to lua_check_moved();
  *  - the one machine of a session is moved by all: whoever comes back into Lua
  *    and goes on later (an iterator) moves it to where it was, by
  *    lua_session_go(), and what it leaves behind is nobody's business.
@@ -143,6 +143,9 @@ void lua_session_keep(struct lua_session *ls, enum lua_slot slot, void *data,
 int lua_raise(lua_State *L, const struct error *err);
 /* Raise if the script is to stop: Ctrl-C, --timeout. */
 void lua_check_stop(lua_State *L);
+/* Raise if whoever moved the machine failed (err) or was interrupted. */
+void lua_check_moved(lua_State *L, enum travel_stop stop,
+                     const struct error *err);
 /* Raise unless scripts may name files (--allow-files); what: "trace.csv". */
 void lua_check_files(lua_State *L, const char *what);
 

@@ -68,17 +68,7 @@ static void push_sample(lua_State *L, struct profile *p, uint64_t ticks)
 static void run_to(lua_State *L, struct lua_session *ls, uint64_t tick)
 {
     struct error err;
-    switch (travel_run(ls->travel, tick, &err)) {
-    case TRAVEL_FAILED:
-        (void)lua_raise(L, &err);
-        break;
-    case TRAVEL_INTERRUPTED:
-        lua_check_stop(L);
-        (void)luaL_error(L, "interrupted");
-        break;
-    default:
-        break;
-    }
+    lua_check_moved(L, travel_run(ls->travel, tick, &err), &err);
 }
 
 static struct profile check_profile(lua_State *L)

@@ -350,16 +350,10 @@ static int session_origin(lua_State *L)
                   "expected len= of 1 to 8 and limit= of at most 256");
     struct origin_step *steps =
         lua_newuserdatauv(L, (most + 1) * sizeof *steps, 0);
-    switch (origin_find(ls->travel, vaddr, (unsigned)bytes, tick, steps,
-                        (unsigned)most, &count, &err)) {
-    case TRAVEL_FAILED:
-        return lua_raise(L, &err);
-    case TRAVEL_INTERRUPTED:
-        lua_check_stop(L);
-        return luaL_error(L, "interrupted");
-    default:
-        break;
-    }
+    enum travel_stop stop = origin_find(ls->travel, vaddr, (unsigned)bytes,
+                                        tick, steps, (unsigned)most, &count,
+                                        &err);
+    lua_check_moved(L, stop, &err);
     lua_createtable(L, (int)count, 0);
     for (unsigned i = 0; i < count; i++) {
         push_step(L, &steps[i]);
@@ -439,15 +433,7 @@ static int session_calls(lua_State *L)
     struct call_list *k = lua_newuserdatauv(L, sizeof *k, 0);
     *k = (struct call_list){0};
     luaL_setmetatable(L, calls_name);
-    switch (calls_gather(ls->travel, &q, &k->calls, &err)) {
-    case TRAVEL_FAILED:
-        return lua_raise(L, &err);
-    case TRAVEL_INTERRUPTED:
-        lua_check_stop(L);
-        return luaL_error(L, "interrupted");
-    default:
-        break;
-    }
+    lua_check_moved(L, calls_gather(ls->travel, &q, &k->calls, &err), &err);
     lua_pushcclosure(L, calls_step, 1);
     return 1;
 }

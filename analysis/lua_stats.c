@@ -262,10 +262,7 @@ static void run_part(lua_State *L, struct run *r, struct lua_session *ls,
     engine.on_code_context = NULL;
     if (!machine_set_engine(ls->machine, &engine, &other))
         (void)lua_raise(L, &other);
-    if (stop == TRAVEL_FAILED)
-        (void)lua_raise(L, &err);
-    if (stop == TRAVEL_INTERRUPTED)
-        lua_check_stop(L);
+    lua_check_moved(L, stop, &err);
     if (r->is_short)
         (void)luaL_error(L, "out of memory");
 }

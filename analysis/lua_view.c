@@ -364,20 +364,12 @@ static int view_backtrace(lua_State *L)
 static int moved(lua_State *L, struct lua_session *ls, enum travel_stop stop,
                  const struct error *err)
 {
-    switch (stop) {
-    case TRAVEL_FAILED:
-        return lua_raise(L, err);
-    case TRAVEL_INTERRUPTED:
-        lua_check_stop(L);
-        return luaL_error(L, "interrupted");
-    case TRAVEL_START:
-    case TRAVEL_END:
+    lua_check_moved(L, stop, err);
+    if (stop == TRAVEL_START || stop == TRAVEL_END)
         lua_pushnil(L);
-        return 1;
-    default:
+    else
         lua_push_view(L, ls, travel_place(ls->travel));
-        return 1;
-    }
+    return 1;
 }
 
 static int view_step(lua_State *L)

@@ -1,19 +1,10 @@
 #include "replay/gdb_packet.h"
 
+#include "base/hex.h"
+
 #include <string.h>
 
 enum state { STATE_IDLE, STATE_PAYLOAD, STATE_SUM_HIGH, STATE_SUM_LOW };
-
-static int digit(int c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 void gdb_packet_reader_init(struct gdb_packet_reader *r)
 {
@@ -58,7 +49,7 @@ static void payload(struct gdb_packet_reader *r, uint8_t byte)
 
 enum gdb_packet_kind gdb_packet_take(struct gdb_packet_reader *r, uint8_t byte)
 {
-    int d = digit(byte);
+    int d = hex_digit((char)byte);
     switch (r->state) {
     case STATE_PAYLOAD:
         payload(r, byte);
@@ -127,7 +118,7 @@ bool gdb_take_number(const char **at, uint64_t *value)
 {
     uint64_t v = 0;
     unsigned n = 0;
-    for (int d; (d = digit((uint8_t) * *at)) >= 0; (*at)++, n++)
+    for (int d; (d = hex_digit(**at)) >= 0; (*at)++, n++)
         v = v << 4 | (unsigned)d;
     *value = v;
     return n >= 1 && n <= 16;
@@ -137,8 +128,8 @@ bool gdb_take_hex(const char **at, void *bytes, size_t count)
 {
     uint8_t *out = bytes;
     for (size_t i = 0; i < count; i++) {
-        int high = digit((uint8_t)(*at)[0]);
-        int low = high < 0 ? -1 : digit((uint8_t)(*at)[1]);
+        int high = hex_digit((*at)[0]);
+        int low = high < 0 ? -1 : hex_digit((*at)[1]);
         if (low < 0)
             return false;
         out[i] = (uint8_t)(high << 4 | low);

@@ -1,11 +1,11 @@
 #include "replay/stage.h"
 
+#include "base/pages.h"
 #include "mem/phys.h"
 
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* Of a staged page. Whoever moves it from STAGED to COPYING copies it. */
 enum {
@@ -15,27 +15,13 @@ enum {
     SAVED /* by the guest's thread, into its slot of copies */
 };
 
-/* Address space that the host backs only where it is used. */
-static void *reserve(uint64_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
-static void release(void *p, uint64_t bytes)
-{
-    if (p)
-        (void)munmap(p, bytes);
-}
-
 /* ---- lists ------------------------------------------------------------------
  */
 
 static void list_fini(struct stage_list *l)
 {
-    release(l->state, l->numbers);
-    release(l->slots, l->numbers * sizeof *l->slots);
+    pages_release(l->state, l->numbers);
+    pages_release(l->slots, l->numbers * sizeof *l->slots);
     free(l->items);
     *l = (struct stage_list){0};
 }
@@ -43,8 +29,8 @@ static void list_fini(struct stage_list *l)
 static bool list_init(struct stage_list *l, struct stage *s, uint64_t numbers)
 {
     *l = (struct stage_list){.numbers = numbers, .whole = true, .stage = s};
-    l->state = reserve(numbers);
-    l->slots = reserve(numbers * sizeof *l->slots);
+    l->state = pages_reserve(numbers);
+    l->slots = pages_reserve(numbers * sizeof *l->slots);
     return l->state && l->slots;
 }
 
@@ -134,7 +120,7 @@ void stage_fini(struct stage *s)
     for (unsigned i = 0; i < MACHINE_BLOCKS; i++)
         if (s->block[i] && s->block[i] == machine_block(s->machine, i))
             block_on_first_write(s->block[i], NULL, NULL);
-    release(s->copies, s->copies_bytes);
+    pages_release(s->copies, s->copies_bytes);
     for (unsigned l = 0; l < SNAPSHOT_LISTS; l++)
         list_fini(&s->list[l]);
 }
@@ -181,7 +167,7 @@ static bool make_room(struct stage *s)
     if (!ok || pages == 0)
         return ok;
     s->copies_bytes = pages * PAGE_DATA_BYTES;
-    s->copies = reserve(s->copies_bytes);
+    s->copies = pages_reserve(s->copies_bytes);
     return s->copies != NULL;
 }
 
@@ -254,7 +240,7 @@ void stage_end(struct stage *s)
         s->list[l].count = 0;
         s->list[l].whole = false;
     }
-    release(s->copies, s->copies_bytes);
+    pages_release(s->copies, s->copies_bytes);
     s->copies = NULL;
     s->copies_bytes = 0;
 }

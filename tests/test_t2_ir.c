@@ -79,6 +79,7 @@ static void all_passes(struct t2_ir *ir)
     t2_cse(ir);
     t2_licm(ir);
     t2_fold(ir);
+    t2_reuse(ir);
     t2_flag_elimination(ir);
     t2_dce(ir);
     t2_reduce(ir);
@@ -170,6 +171,43 @@ static void loads_are_shared_until_a_store(void **state)
     DECODE(s, "\x48\x8b\x06\x48\x8b\x0e\x48\x89\x07\x48\x8b\x16", false);
     t2_cse(&s->ir);
     assert_int_equal(count(&s->ir, T2_LOAD), 2);
+}
+
+static void checks_are_not_repeated(void **state)
+{
+    struct scene *s = *state;
+    struct t2_ir *ir = &s->ir;
+    /* mov rax, [rsp]; mov rcx, [rsp + 8]; push rcx; pop rdx; dec ebx; jnz head */
+    DECODE(s, "\x48\x8b\x04\x24\x48\x8b\x4c\x24\x08\x51\x5a\xff\xcb\x75\xf1",
+           true);
+    ir->no_spans = true;
+    assert_int_equal(count(ir, T2_CHECK), 3 * 4);
+    t2_fold(ir);
+    t2_cse(ir);
+    t2_licm(ir);
+    t2_fold(ir);
+    t2_reuse(ir);
+    /* Three of the first iteration: the one of PUSH is good for POP as well. */
+    assert_int_equal(count(ir, T2_CHECK), 3);
+    unsigned both = 0;
+    for (unsigned n = 0; n < ir->seq_count; n++) {
+        const struct t2_op *o = &ir->ops[ir->seq[n]];
+        assert_false(o->kind == T2_CHECK && o->segment != 0);
+        both += o->kind == T2_CHECK && o->rw == (T2_READS | T2_WRITES);
+    }
+    assert_int_equal(both, 1);
+}
+
+static void loads_need_no_extension(void **state)
+{
+    struct scene *s = *state;
+    /* movzx eax, word [rsi]; movzx ecx, ax; movzx edx, al */
+    DECODE(s, "\x0f\xb7\x06\x0f\xb7\xc8\x0f\xb6\xd0", false);
+    t2_fold(&s->ir);
+    t2_dce(&s->ir);
+    assert_int_equal(at_end(&s->ir, REG_RAX)->kind, T2_LOAD);
+    assert_ptr_equal(at_end(&s->ir, REG_RAX), at_end(&s->ir, REG_RCX));
+    assert_int_equal(at_end(&s->ir, REG_RDX)->kind, T2_MOVZX);
 }
 
 static void flags_that_nobody_reads_are_not_kept(void **state)
@@ -381,6 +419,8 @@ int main(void)
         cmocka_unit_test(equal_expressions_are_computed_once),
         cmocka_unit_test(neighbours_share_a_page_check),
         cmocka_unit_test(loads_are_shared_until_a_store),
+        cmocka_unit_test(checks_are_not_repeated),
+        cmocka_unit_test(loads_need_no_extension),
         cmocka_unit_test(flags_that_nobody_reads_are_not_kept),
         cmocka_unit_test(multiplications_become_shifts_and_leas),
         cmocka_unit_test(invariants_leave_the_loop),

@@ -1,11 +1,11 @@
 #include "board/machine_internal.h"
 
 #include "base/bytes.h"
+#include "base/pages.h"
 #include "cpu/blocks.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum {
     /* Ticks between two looks at stop requests from other threads. */
@@ -19,9 +19,8 @@ struct machine *machine_new(const struct machine_config *config,
 {
     /* Zeros, in pages of their own: the JIT's code must lie near the CPU, and a
      * sanitizer leaves no address space free around its heap. */
-    struct machine *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m == MAP_FAILED) {
+    struct machine *m = pages_reserve(sizeof *m);
+    if (!m) {
         error_set(err, ERR_NOMEM, "no memory for a machine");
         return NULL;
     }
@@ -42,7 +41,7 @@ void machine_free(struct machine *m)
     jit_free(m->jit);
     machine_unbuild(m);
     writer_fini(&m->scratch);
-    munmap(m, sizeof *m);
+    pages_release(m, sizeof *m);
 }
 
 /* RESET to the CPU and all chips, in construction order. */

@@ -1,6 +1,7 @@
 #include "cli/bisect_when.h"
 
 #include "cli/replay.h"
+#include "cli/report.h"
 #include "cli/signals.h"
 #include "replay/gdb_monitor.h"
 #include "replay/gdb_target.h"
@@ -35,18 +36,15 @@ static void print_text(const struct cli_options *o, struct machine *m,
     (void)printf("\nrelive debug %s --at %llu --gdb\n", o->session, tick);
 }
 
-static void print_json(struct machine_place place, bool is_found)
+static bool print_json(struct machine_place place, bool is_found,
+                       struct error *err)
 {
     json_t *o = json_pack("{s:b}", "found", is_found);
     if (o && is_found)
         (void)json_object_update_new(
             o, json_pack("{s:I, s:i}", "tick", (json_int_t)place.tick,
                          "deliveries", (int)place.deliveries));
-    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
-    if (text)
-        (void)printf("%s\n", text);
-    free(text);
-    json_decref(o);
+    return report_json(o, err);
 }
 
 static void print_never(const struct cli_options *o,
@@ -88,9 +86,11 @@ static int search(struct when_search *s, const struct cli_options *o,
         error_set(err, ERR_USAGE, "interrupted");
     if (w == WHEN_FAILED || w == WHEN_INTERRUPTED)
         return cli_fail(err);
+    if (o->json && !print_json(place, w == WHEN_FOUND, err))
+        return cli_fail(err);
     if (o->json)
-        print_json(place, w == WHEN_FOUND);
-    else if (w == WHEN_FOUND)
+        return w == WHEN_FOUND ? STATUS_OK : STATUS_GUEST;
+    if (w == WHEN_FOUND)
         print_text(o, travel_machine(s->travel), place,
                    place.tick == s->from && !place.deliveries);
     else

@@ -1,11 +1,11 @@
 #include "cli/bisection.h"
 
+#include "cli/report.h"
 #include "cli/signals.h"
 #include "host/clock.h"
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- the two sides ----------------------------------------------------------
@@ -190,10 +190,5 @@ bool bisection_print_json(const struct bisection *b, struct error *err)
                          (int)r->block, "sides", b->name[0], b->name[1], "code",
                          text_value(&b->code[0]), text_value(&b->code[1]),
                          "difference", text_value(&b->difference)));
-    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
-    if (text)
-        (void)printf("%s\n", text);
-    free(text);
-    json_decref(o);
-    return text || error_set(err, ERR_NOMEM, "out of memory");
+    return report_json(o, err);
 }

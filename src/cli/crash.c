@@ -6,12 +6,12 @@
 #include "base/bytes.h"
 #include "cli/commands.h"
 #include "cli/replay.h"
+#include "cli/report.h"
 #include "cpu/cpu.h"
 #include "replay/gdb_monitor.h"
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { STACK_WORDS = 16, DISAS_INSNS = 6 };
@@ -182,12 +182,7 @@ static bool print_json(struct replay *r, const struct crash *c,
         add_machine(o, r->setup.machine);
     if (o && c->kind == CRASH_WINDOWS)
         add_bugcheck(o, &c->bugcheck);
-    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
-    if (text)
-        (void)printf("%s\n", text);
-    free(text);
-    json_decref(o);
-    return text || error_set(err, ERR_NOMEM, "out of memory");
+    return report_json(o, err);
 }
 
 /* ---- the command

@@ -2,6 +2,7 @@
 
 #include "base/duration.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int guest_end(FILE *to, const struct session_loop *l, uint64_t tick)
@@ -111,4 +112,14 @@ void report_figures(FILE *to, const struct figures *f)
                       (double)f->stop_ns_max / 1e6);
     digest_text(f->machine, to);
     (void)fputc('\n', to);
+}
+
+bool report_json(json_t *o, struct error *err)
+{
+    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
+    if (text)
+        (void)printf("%s\n", text);
+    free(text);
+    json_decref(o);
+    return text || error_set(err, ERR_NOMEM, "out of memory");
 }

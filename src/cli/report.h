@@ -5,6 +5,7 @@
 #include "board/machine.h"
 #include "cli/session_loop.h"
 
+#include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -28,5 +29,9 @@ int report_end(FILE *to, const struct session_loop *l);
 
 /* One line: ticks, instructions, seconds, MIPS, and what applies. */
 void report_figures(FILE *to, const struct figures *f);
+
+/* Print a JSON object to stdout, keys sorted. Takes it; NULL: there was no
+ * memory for it, which is the error, too. */
+bool report_json(json_t *o, struct error *err);
 
 #endif

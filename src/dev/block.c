@@ -1,6 +1,7 @@
 #include "dev/block.h"
 
 #include "base/bytes.h"
+#include "base/pages.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -45,19 +46,6 @@ struct block {
 /* ---- life -------------------------------------------------------------------
  */
 
-static void *reserve(uint64_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
-static void release(void *p, uint64_t bytes)
-{
-    if (p)
-        (void)munmap(p, bytes);
-}
-
 static uint64_t bitmap_bytes(const struct block *b)
 {
     return (b->blocks + WORD_BITS - 1) / WORD_BITS * sizeof(uint64_t);
@@ -65,13 +53,13 @@ static uint64_t bitmap_bytes(const struct block *b)
 
 static bool reserve_layer(struct block *b)
 {
-    b->data = reserve(b->blocks * BLOCK_BYTES);
-    b->changed = reserve(bitmap_bytes(b));
-    b->dirty = reserve(bitmap_bytes(b));
-    b->queue = reserve(b->blocks * sizeof b->queue[0]);
-    b->hash = reserve(b->blocks * sizeof b->hash[0]);
-    b->recent = reserve(bitmap_bytes(b));
-    b->recents = reserve(b->blocks * sizeof b->recents[0]);
+    b->data = pages_reserve(b->blocks * BLOCK_BYTES);
+    b->changed = pages_reserve(bitmap_bytes(b));
+    b->dirty = pages_reserve(bitmap_bytes(b));
+    b->queue = pages_reserve(b->blocks * sizeof b->queue[0]);
+    b->hash = pages_reserve(b->blocks * sizeof b->hash[0]);
+    b->recent = pages_reserve(bitmap_bytes(b));
+    b->recents = pages_reserve(b->blocks * sizeof b->recents[0]);
     return b->data && b->changed && b->dirty && b->queue && b->hash &&
            b->recent && b->recents;
 }
@@ -117,13 +105,13 @@ void block_free(struct block *b)
 {
     if (!b)
         return;
-    release(b->data, b->blocks * BLOCK_BYTES);
-    release(b->changed, bitmap_bytes(b));
-    release(b->dirty, bitmap_bytes(b));
-    release(b->queue, b->blocks * sizeof b->queue[0]);
-    release(b->hash, b->blocks * sizeof b->hash[0]);
-    release(b->recent, bitmap_bytes(b));
-    release(b->recents, b->blocks * sizeof b->recents[0]);
+    pages_release(b->data, b->blocks * BLOCK_BYTES);
+    pages_release(b->changed, bitmap_bytes(b));
+    pages_release(b->dirty, bitmap_bytes(b));
+    pages_release(b->queue, b->blocks * sizeof b->queue[0]);
+    pages_release(b->hash, b->blocks * sizeof b->hash[0]);
+    pages_release(b->recent, bitmap_bytes(b));
+    pages_release(b->recents, b->blocks * sizeof b->recents[0]);
     if (b->base.close)
         b->base.close(b->base.context);
     free(b);

@@ -2,6 +2,7 @@
 
 #include "host/blob.h"
 #include "base/duration.h"
+#include "base/hex.h"
 #include "host/keymap.h"
 
 #include <stdlib.h>
@@ -41,17 +42,6 @@ static bool expected(const struct line *l, const char *what,
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r';
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
 }
 
 /* The character after a backslash; -1: no such escape. */

@@ -236,9 +236,9 @@ bool lower_address(struct lower *l, unsigned bytes, bool write);
 /* As above for the linear address that is already in H_SCRATCH_A. */
 void lower_translate(struct lower *l, unsigned bytes, bool write);
 bool lower_can_address(const struct lower *l);
-/* From the first byte's address in H_SCRATCH_B to its TLB entry, from the last
- * one's in H_SCRATCH_C to its page. Flags are lost. */
-void lower_tlb_entry(struct lower *l);
+/* The TLB entry of the first byte's address, in a register that stays, into
+ * H_SCRATCH_B; from the last one's in H_SCRATCH_C to its page. Flags are lost. */
+void lower_tlb_entry(struct lower *l, unsigned first);
 /* The effective address (no segment) into H_SCRATCH_A; flags untouched. */
 void lower_effective(struct lower *l);
 void lower_effective_to(struct lower *l, unsigned to);

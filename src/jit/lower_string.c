@@ -63,7 +63,7 @@ static void find_entry(struct lower *l, unsigned reg, bool repeated, bool write)
     }
     emit_mov_rr(l->e, address_size(l), H_SCRATCH_B, reg);
     emit_op(l->e, 8, 0x8d, H_SCRATCH_C, last, 8, 0); /* lea */
-    lower_tlb_entry(l);
+    lower_tlb_entry(l, H_SCRATCH_B);
     emit_op(l->e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
     lower_cold(l, emit_jump(l->e, 5));
 }

@@ -14,7 +14,7 @@ enum {
     T2_SITES_MAX = 8192,
     T2_FIXES_MAX = 1 << 16,
     T2_CONSTS_MAX = 4096,
-    T2_LIVE_MAX = 12,
+    T2_LIVE_MAX = 20,
     T2_OPEN_MAX = 64, /* calls */
     T2_CONST_PLACE = 0x4000 /* + number of a constant */
 };

@@ -167,6 +167,16 @@ static bool is_32bit(const struct t2_ir *ir, t2_ref v)
     }
 }
 
+/* Do low `size` bytes hold all of the value? */
+static bool is_narrow(const struct t2_ir *ir, t2_ref v, unsigned size)
+{
+    const struct t2_op *o = &ir->ops[t2_value(ir, v)];
+    if (size == 4)
+        return is_32bit(ir, v);
+    return (o->kind == T2_MOVZX || (o->kind == T2_LOAD && !o->from)) &&
+           o->size <= size;
+}
+
 /* What no iteration changes. */
 static void fold_phi(struct t2_ir *ir, t2_ref r)
 {
@@ -192,7 +202,7 @@ static void fold_value(struct t2_ir *ir, t2_ref r)
         fold_phi(ir, r);
         return;
     }
-    if (o->kind == T2_MOVZX && o->size == 4 && is_32bit(ir, o->a)) {
+    if (o->kind == T2_MOVZX && is_narrow(ir, o->a, o->size)) {
         become(ir, r, o->a);
         return;
     }

@@ -1,26 +1,12 @@
 /* Frames: their memory, their flags and every store into them. */
 #include "mem/phys.h"
 
+#include "base/pages.h"
 #include "mem/phys_internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-/* Zeroed memory that costs nothing until it is touched; NULL on failure. */
-static void *reserve(size_t bytes)
-{
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
-
-static void release(void *at, size_t bytes)
-{
-    if (at)
-        munmap(at, bytes);
-}
 
 struct phys *phys_new(uint64_t frame_bytes_max, struct error *err)
 {
@@ -38,13 +24,13 @@ struct phys *phys_new(uint64_t frame_bytes_max, struct error *err)
     }
     p->frames_max = (uint32_t)frames;
     p->a20_mask = UINT64_MAX;
-    p->memory = reserve(frames << PAGE_SHIFT);
-    p->flags = reserve(frames);
-    p->hashes = reserve(frames * sizeof *p->hashes);
-    p->dirty = reserve(frames * sizeof *p->dirty);
-    p->changes = reserve(frames * sizeof *p->changes);
-    p->read.ranges = reserve(PHYS_RANGES_MAX * sizeof *p->read.ranges);
-    p->write.ranges = reserve(PHYS_RANGES_MAX * sizeof *p->write.ranges);
+    p->memory = pages_reserve(frames << PAGE_SHIFT);
+    p->flags = pages_reserve(frames);
+    p->hashes = pages_reserve(frames * sizeof *p->hashes);
+    p->dirty = pages_reserve(frames * sizeof *p->dirty);
+    p->changes = pages_reserve(frames * sizeof *p->changes);
+    p->read.ranges = pages_reserve(PHYS_RANGES_MAX * sizeof *p->read.ranges);
+    p->write.ranges = pages_reserve(PHYS_RANGES_MAX * sizeof *p->write.ranges);
     if (!p->memory || !p->flags || !p->hashes || !p->dirty || !p->changes ||
         !p->read.ranges || !p->write.ranges) {
         phys_free(p);
@@ -60,13 +46,13 @@ void phys_free(struct phys *p)
     if (!p)
         return;
     size_t frames = p->frames_max;
-    release(p->memory, frames << PAGE_SHIFT);
-    release(p->flags, frames);
-    release(p->hashes, frames * sizeof *p->hashes);
-    release(p->dirty, frames * sizeof *p->dirty);
-    release(p->changes, frames * sizeof *p->changes);
-    release(p->read.ranges, PHYS_RANGES_MAX * sizeof *p->read.ranges);
-    release(p->write.ranges, PHYS_RANGES_MAX * sizeof *p->write.ranges);
+    pages_release(p->memory, frames << PAGE_SHIFT);
+    pages_release(p->flags, frames);
+    pages_release(p->hashes, frames * sizeof *p->hashes);
+    pages_release(p->dirty, frames * sizeof *p->dirty);
+    pages_release(p->changes, frames * sizeof *p->changes);
+    pages_release(p->read.ranges, PHYS_RANGES_MAX * sizeof *p->read.ranges);
+    pages_release(p->write.ranges, PHYS_RANGES_MAX * sizeof *p->write.ranges);
     free(p);
 }
 
