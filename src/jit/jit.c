@@ -4,6 +4,7 @@
 #include "jit/plan.h"
 #include "jit/t2.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -109,9 +110,21 @@ static void note_exit(struct jit *j)
     j->left_key = j->cpu->jit_key;
 }
 
+/* From now on the unlinked jump finds its target as an indirect one does. Both
+ * kinds of stubs end in a jump to exit_link, with the target's offset in ECX. */
+static void send_to_dispatch(const struct jit *j, uint32_t s)
+{
+    enum { BEFORE = 5 + 5 + 1 }; /* mov edx, slot; mov ecx, offset; E9 */
+    struct emit e = {.to_exec = j->exec - j->rw};
+    uint8_t *stub = (uint8_t *)(uintptr_t)j->slots[s].stub - e.to_exec;
+    assert(stub[BEFORE - 1] == 0xe9);
+    emit_patch(&e, stub + BEFORE, j->dispatch_at);
+}
+
 /* Join that jump to k when nothing happened in between and k is compiled. Both
  * lie on the same page, so the jump is right wherever the page is mapped, if k
- * asks no more of where IP starts and ends there than the block before it. */
+ * asks no more of where IP starts and ends there than the block before it. Not so
+ * a block across two pages: the second is what it was as long as jit_key stands. */
 static void link_exit(struct jit *j, struct block_code *k)
 {
     const struct cpu *c = j->cpu;
@@ -121,6 +134,10 @@ static void link_exit(struct jit *j, struct block_code *k)
         j->left_tick != c->tick || j->left_key != c->jit_key ||
         k->low < j->slots[s].low || k->high > j->slots[s].high)
         return;
+    if (k->second != UINT64_MAX) {
+        send_to_dispatch(j, s);
+        return;
+    }
     struct emit e = {.to_exec = j->exec - j->rw};
     emit_patch(&e, j->slots[s].site, k->code);
     j->slots[s].next = k->incoming;
@@ -174,7 +191,8 @@ static bool has_range(const struct cpu *c, const struct block_code *k)
 
 static bool can_run(const struct cpu *c, const struct block_code *k)
 {
-    return k->valid && k->second == UINT64_MAX && has_segments(c);
+    return k->valid && (k->second == UINT64_MAX || k->mode == MODE_64) &&
+           has_segments(c);
 }
 
 enum compiled { COMPILED, NOT_COMPILED, FLUSHED };

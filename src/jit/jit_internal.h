@@ -66,7 +66,7 @@ struct jit {
 
     /* Thunks (executable addresses). */
     void (*enter)(const void *code);
-    const uint8_t *exit, *exit_at, *exit_link, *dispatch, *dispatch_rip;
+    const uint8_t *exit, *exit_at, *exit_link, *dispatch, *dispatch_rip, *dispatch_at;
     const uint8_t *dispatch_miss;
     const uint8_t *return_miss, *return_bottom; /* see thunks.c, the return stack */
     const uint8_t *interpret, *interpret_last;

@@ -889,7 +889,7 @@ const void *jit_lower(struct jit *j, struct block_code *head,
     l.is16 = k->mode == MODE_16;
     l.first_offset = start;
     l.x87_at = X87_SETTLED;
-    bool counts = j->t2 && !l.is16;
+    bool counts = j->t2 && !l.is16 && k->second == UINT64_MAX;
     head->tier2 = T2_BANNED;
     uint8_t *hot_site = counts ? t2_emit_counter(j->t2, &hot, head) : NULL;
     uint8_t *too_far = emit_budget(&l);

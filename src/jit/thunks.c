@@ -163,6 +163,9 @@ static void make_dispatch(struct jit *j, struct emit *e)
     emit_store(e, 8, rm_abs(&c->r[REG_RIP]), H_RCX);
     note_exit(j, e, JIT_EXIT_LOOKUP);
     emit_jump_to(e, 16, j->exit);
+    j->dispatch_at = emit_here(e); /* ecx: page offset */
+    emit_op(e, 8, 0x03, H_RCX, rm_abs(&c->jit_page), 8, 0); /* add */
+    emit_jump_to(e, 16, j->dispatch);
 }
 
 /* RCX: the guest's RIP. R14: the distance from the start of the cache to code that
