@@ -66,7 +66,7 @@ enum t2_kind {
     T2_DEC,
     T2_NEG,
     T2_NOT,
-    T2_SHIFT,   /* by imm; digit; from 1: a rotate whose flags nobody wants */
+    T2_SHIFT,   /* by imm; digit */
     T2_SHIFTCL, /* by b; digit; keeps flags of c for a count of 0; from 1:
                    nobody wants its flags */
     T2_IMUL,
