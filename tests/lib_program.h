@@ -1,6 +1,7 @@
 /* Running the program under test: what the suites tests/test_guest_*.c share.
- * The program is $RELIVE (build/relive), guests are in $GUESTS (build/guests),
- * and $RELIVE_STRESS holds options added to every run and replay. */
+ * The program is $RELIVE, or the relive beside the running test's directory.
+ * Guests are in $GUESTS (build/guests), and $RELIVE_STRESS holds options added
+ * to every run and replay. */
 #ifndef RELIVE_TESTS_LIB_PROGRAM_H
 #define RELIVE_TESTS_LIB_PROGRAM_H
 
@@ -17,6 +18,9 @@ struct lab {
     char *text;        /* all it wrote, NUL-terminated; owned */
     size_t bytes;
 };
+
+/* The program's absolute path. False, with a sentence on stderr: not there. */
+bool lab_program(char *path, size_t size);
 
 /* cmocka group fixtures; *state is the lab, and the current directory is its
  * temporary one. */

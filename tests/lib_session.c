@@ -158,12 +158,20 @@ int session_dir_remove(void **state)
     return system(command);
 }
 
+struct block *session_disk(uint64_t bytes)
+{
+    const struct block_base base = {
+        .bytes = bytes, .read = read_zeros, .close = close_nothing};
+    struct error err;
+    struct block *b = block_new("disk", &base, false, &err);
+    assert_non_null(b);
+    return b;
+}
+
 struct machine *session_machine(void)
 {
     /* f000:fff0: jmp f000:0000 */
     static const uint8_t reset[] = {0xea, 0x00, 0x00, 0x00, 0xf0};
-    const struct block_base base = {
-        .bytes = DISK_BYTES, .read = read_zeros, .close = close_nothing};
     struct machine_config config;
     struct error err = {0};
     memcpy(bios, guest_code, sizeof guest_code);
@@ -171,7 +179,7 @@ struct machine *session_machine(void)
     machine_config_init(&config);
     config.mem_bytes = 2 << 20;
     const struct machine_media media = {
-        .disk = {block_new("disk", &base, false, &err)},
+        .disk = {session_disk(DISK_BYTES)},
         .bios = {.data = bios, .bytes = sizeof bios}};
     struct machine *m = machine_new(&config, &media, &err);
     if (!m)

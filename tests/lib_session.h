@@ -17,6 +17,9 @@ extern char session_dir[64], session_path[80];
 int session_dir_make(void **state);
 int session_dir_remove(void **state);
 
+/* A disk of zeros. */
+struct block *session_disk(uint64_t bytes);
+
 /* At tick 0, with a disk of 1 MiB. */
 struct machine *session_machine(void);
 

@@ -25,7 +25,8 @@ struct machine *travelsession_machine(const struct travelsession *s)
     return machine_new(&config, &media, &err);
 }
 
-static int record(struct travelsession *s)
+bool travelsession_record(struct travelsession *s, const char *text,
+                          uint64_t until, enum stop_reason *reason)
 {
     struct error err;
     struct media_identity media = {
@@ -38,16 +39,32 @@ static int record(struct travelsession *s)
                                              .created = 1};
     struct machine *m = travelsession_machine(s);
     struct recorder *r = m ? recorder_new(&options, m, &err) : NULL;
-    if (!r)
-        return -1;
-    enum stop_reason reason = recorder_run(r, UINT64_C(1) << 40);
-    bool ok = reason == STOP_DEBUG_EXIT && recorder_finish(r, reason, &err);
+    bool ok = r != NULL;
+    if (ok && text) {
+        struct event e = {.type = EVENT_TYPE_SERIAL,
+                          .bytes = (uint16_t)strlen(text)};
+        memcpy(e.payload, text, e.bytes);
+        (void)recorder_run(r, TRAVELSESSION_TEXT_TICK);
+        ok = recorder_inject(r, &e, &err);
+    }
+    *reason = ok ? recorder_run(r, until) : STOP_TICK;
+    ok = ok && recorder_finish(r, *reason, &err);
     recorder_free(r);
     machine_free(m);
-    return ok ? 0 : -1;
+    return ok;
 }
 
-static struct travelsession *new_session(void **state, uint64_t mem_bytes)
+/* To the end of a guest that leaves through isa-debug-exit. */
+static int record(struct travelsession *s, const char *text)
+{
+    enum stop_reason reason;
+    return travelsession_record(s, text, UINT64_C(1) << 40, &reason) &&
+                   reason == STOP_DEBUG_EXIT
+               ? 0
+               : -1;
+}
+
+struct travelsession *travelsession_new(void **state, uint64_t mem_bytes)
 {
     struct travelsession *s = calloc(1, sizeof *s);
     if (!s)
@@ -65,18 +82,27 @@ static struct travelsession *new_session(void **state, uint64_t mem_bytes)
 
 int travelsession_make(void **state)
 {
-    struct travelsession *s = new_session(state, 2 << 20);
+    struct travelsession *s = travelsession_new(state, 2 << 20);
     if (!s)
         return -1;
     travelguest_bios(s->bios);
-    return record(s);
+    return record(s, NULL);
+}
+
+int travelsession_make_with_text(void **state)
+{
+    struct travelsession *s = travelsession_new(state, 2 << 20);
+    if (!s)
+        return -1;
+    travelguest_bios(s->bios);
+    return record(s, "ab");
 }
 
 int travelsession_make_guest(void **state, const char *name)
 {
     char path[1200];
     const char *guests = getenv("GUESTS");
-    struct travelsession *s = new_session(state, 64 << 20);
+    struct travelsession *s = travelsession_new(state, 64 << 20);
     if (!s)
         return -1;
     (void)snprintf(path, sizeof path, "%.1000s/%s.bin",
@@ -86,7 +112,7 @@ int travelsession_make_guest(void **state, const char *name)
         return -1;
     size_t got = fread(s->bios, 1, TRAVELSESSION_BIOS, f);
     (void)fclose(f);
-    return got == TRAVELSESSION_BIOS ? record(s) : -1;
+    return got == TRAVELSESSION_BIOS ? record(s, NULL) : -1;
 }
 
 int travelsession_remove(void **state)
@@ -163,8 +189,10 @@ void travelsession_walk(struct travelsession *s, travelsession_fn *seen,
         note_place(s);
         if (seen)
             seen(s, context);
-        if (travel_step(s->travel, NULL, 0, NULL, &err) == TRAVEL_END)
+        stop = travel_step(s->travel, NULL, 0, NULL, &err);
+        if (stop == TRAVEL_END)
             break;
+        assert_int_equal(stop, TRAVEL_THERE);
     }
     if (seen) { /* behind the last instruction */
         s->count++;

@@ -3,13 +3,18 @@
 #ifndef RELIVE_TESTS_LIB_TRAVELSESSION_H
 #define RELIVE_TESTS_LIB_TRAVELSESSION_H
 
+#include "board/machine.h"
 #include "board/probe.h"
 #include "replay/replayer.h"
 #include "replay/travel.h"
 
 #include <stdint.h>
 
-enum { TRAVELSESSION_PLACES = 60000, TRAVELSESSION_BIOS = 65536 };
+enum {
+    TRAVELSESSION_PLACES = 60000,
+    TRAVELSESSION_BIOS = 65536,
+    TRAVELSESSION_TEXT_TICK = 20000000
+};
 
 /* A place in front of an instruction. */
 struct travelplace {
@@ -36,8 +41,16 @@ struct travelsession {
 /* cmocka's set-up and tear-down: a recorded session, not opened. */
 int travelsession_make(void **state);
 int travelsession_remove(void **state);
+/* The same, and COM1 receives two bytes at TRAVELSESSION_TEXT_TICK. */
+int travelsession_make_with_text(void **state);
 /* The same of a guest of $GUESTS (build/guests): tests/guests/NAME.S. */
 int travelsession_make_guest(void **state, const char *name);
+
+/* For guests of the caller's: a directory, nothing recorded. NULL: failed. */
+struct travelsession *travelsession_new(void **state, uint64_t mem_bytes);
+/* Run s->bios up to a tick; text, if not NULL, is sent to COM1. */
+bool travelsession_record(struct travelsession *s, const char *text,
+                          uint64_t until, enum stop_reason *reason);
 
 struct machine *travelsession_machine(const struct travelsession *s);
 /* Open it, to look or to add; with_travel: with a struct travel. */

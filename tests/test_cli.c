@@ -1,6 +1,8 @@
 /* The program as its users meet it: help, usage errors, exit statuses, and one
  * sentence for each kind of bad input. Runs the relive beside this test's
  * directory, or the one $RELIVE names. */
+#include "lib_program.h"
+
 #include "base/bytes.h"
 #include "replay/store.h"
 
@@ -191,19 +193,8 @@ static int set_up(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     if (!f)
         return -1;
-    const char *named = getenv("RELIVE");
-    ssize_t length = readlink("/proc/self/exe", f->relive, 3000);
-    if (length < 0)
+    if (!lab_program(f->relive, sizeof f->relive))
         return -1;
-    f->relive[length] = 0;
-    *strrchr(f->relive, '/') = 0; /* build/tests */
-    strcpy(strrchr(f->relive, '/'), "/relive");
-    if (named && !realpath(named, f->relive))
-        return -1;
-    if (access(f->relive, X_OK) != 0) {
-        (void)fprintf(stderr, "%s: not built\n", f->relive);
-        return -1;
-    }
     strcpy(f->dir, "/tmp/relive-cli-XXXXXX");
     if (!mkdtemp(f->dir))
         return -1;

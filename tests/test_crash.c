@@ -1,8 +1,8 @@
 /* How a guest ended is found out, and the machine then stands there. */
 #include "analysis/crash.h"
 #include "analysis/export.h"
+#include "lib_travelsession.h"
 #include "replay/gdb_target.h"
-#include "replay/recorder.h"
 
 #include "base/bytes.h"
 
@@ -17,15 +17,7 @@
 
 #include <cmocka.h>
 
-enum { BIOS_BYTES = 65536, HANG_TICKS = 35000000 };
-
-struct fixture {
-    char dir[64], path[80], file[80];
-    struct replayer *replayer;
-    struct machine *machine;
-    struct travel *travel;
-    uint8_t bios[BIOS_BYTES];
-};
+enum { HANG_TICKS = 35000000 };
 
 /* In protected mode: an IDT with a gate for #UD, a loop, UD2 at f0052h, and a
  * handler that prints what Linux would and loops:
@@ -102,76 +94,24 @@ static const uint8_t spin_code[] = {0xfa, 0x90, 0xeb, 0xfd};
 static const uint8_t halt_code[] = {0xfa, 0xf4};
 static const uint8_t busy_code[] = {0xfb, 0x90, 0xeb, 0xfd};
 
-static struct machine *new_machine(struct fixture *f)
+static int set_up(void **state)
 {
-    struct machine_config config;
-    struct error err;
-    machine_config_init(&config);
-    config.mem_bytes = 2 << 20;
-    const struct machine_media media = {
-        .bios = {.data = f->bios, .bytes = sizeof f->bios}};
-    return machine_new(&config, &media, &err);
+    return travelsession_new(state, 2 << 20) ? 0 : -1;
 }
 
 /* Record the code from f000:0000 on, then stand at the session's start. */
-static void record(struct fixture *f, const void *code, size_t bytes)
+static void record(struct travelsession *s, const void *code, size_t bytes)
 {
     static const uint8_t reset[] = {0xea, 0x00, 0x00, 0x00, 0xf0};
-    struct error err;
-    struct media_identity media = {
-        .role = "bios", .path = "b.bin", .bytes = BIOS_BYTES};
-    memcpy(f->bios, code, bytes);
-    memcpy(f->bios + 0xfff0, reset, sizeof reset);
-    media_hash(f->bios, BIOS_BYTES, media.hash);
-    const struct recorder_options options = {.path = f->path,
-                                             .media = &media,
-                                             .media_count = 1,
-                                             .build = "test",
-                                             .created = 1};
-    struct machine *m = new_machine(f);
-    assert_non_null(m);
-    struct recorder *r = recorder_new(&options, m, &err);
-    assert_non_null(r);
-    enum stop_reason reason = recorder_run(r, HANG_TICKS);
-    assert_true(recorder_finish(r, reason, &err));
-    recorder_free(r);
-    machine_free(m);
-    f->machine = new_machine(f);
-    f->replayer = replayer_open(f->path, &err);
-    assert_non_null(f->replayer);
-    assert_true(replayer_attach(f->replayer, f->machine, &err));
-    f->travel = travel_new(f->replayer, f->machine, 0, &err);
-    assert_non_null(f->travel);
+    enum stop_reason reason;
+    memcpy(s->bios, code, bytes);
+    memcpy(s->bios + 0xfff0, reset, sizeof reset);
+    assert_true(travelsession_record(s, NULL, HANG_TICKS, &reason));
+    travelsession_open(s, false, true);
+    assert_non_null(s->travel);
 }
 
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    if (!f)
-        return -1;
-    *state = f;
-    strcpy(f->dir, "/tmp/relive-crash-XXXXXX");
-    if (!mkdtemp(f->dir))
-        return -1;
-    (void)snprintf(f->path, sizeof f->path, "%s/s", f->dir);
-    (void)snprintf(f->file, sizeof f->file, "%s/f", f->dir);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    char command[100];
-    travel_free(f->travel);
-    replayer_free(f->replayer);
-    machine_free(f->machine);
-    (void)snprintf(command, sizeof command, "rm -rf %s", f->dir);
-    int status = system(command);
-    free(f);
-    return status;
-}
-
-static struct crash find(struct fixture *f)
+static struct crash find(struct travelsession *f)
 {
     struct error err;
     struct crash c;
@@ -191,7 +131,7 @@ static void a_triple_fault_is_explained(void **state)
 
 static void an_oops_leads_to_the_instruction(void **state)
 {
-    struct fixture *f = *state;
+    struct travelsession *f = *state;
     record(f, oops_code, sizeof oops_code);
     struct crash c = find(f);
     assert_int_equal(c.kind, CRASH_LINUX);
@@ -241,8 +181,18 @@ static void lines_of_the_kernel_are_known(void **state)
     assert_int_equal(crash_line_kind("guest# "), CRASH_LINE_OTHER);
 }
 
-static uint8_t *read_file(const char *path, size_t *bytes)
+/* What export writes of the oops, and how many bytes. */
+static uint8_t *export_oops(struct travelsession *f,
+                            bool (*export)(struct machine *m, const char *path,
+                                           struct error *err),
+                            size_t *bytes)
 {
+    struct error err;
+    char path[80];
+    record(f, oops_code, sizeof oops_code);
+    (void)find(f);
+    (void)snprintf(path, sizeof path, "%s/f", f->dir);
+    assert_true(export(f->machine, path, &err));
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
     uint8_t *data = malloc(4 << 20);
@@ -254,13 +204,10 @@ static uint8_t *read_file(const char *path, size_t *bytes)
 
 static void raw_memory_is_as_big_as_ram(void **state)
 {
-    struct fixture *f = *state;
+    struct travelsession *f = *state;
     struct error err;
     size_t bytes;
-    record(f, oops_code, sizeof oops_code);
-    (void)find(f);
-    assert_true(export_raw_memory(f->machine, f->file, &err));
-    uint8_t *data = read_file(f->file, &bytes);
+    uint8_t *data = export_oops(f, export_raw_memory, &bytes);
     assert_int_equal(bytes, 2 << 20);
     assert_int_equal(load_le16(data + OOPS_UD2), 0x0b0f);
     assert_int_equal(load_le16(data + 0x2000 + 6 * 8 + 2), 8);
@@ -270,13 +217,8 @@ static void raw_memory_is_as_big_as_ram(void **state)
 
 static void a_core_holds_registers_and_memory(void **state)
 {
-    struct fixture *f = *state;
-    struct error err;
     size_t bytes;
-    record(f, oops_code, sizeof oops_code);
-    (void)find(f);
-    assert_true(export_elf_core(f->machine, f->file, &err));
-    uint8_t *data = read_file(f->file, &bytes);
+    uint8_t *data = export_oops(*state, export_elf_core, &bytes);
     Elf32_Ehdr e;
     Elf32_Phdr note, load;
     memcpy(&e, data, sizeof e);
@@ -299,7 +241,8 @@ static void a_core_holds_registers_and_memory(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name)                                                                \
+    cmocka_unit_test_setup_teardown(name, set_up, travelsession_remove)
     const struct CMUnitTest tests[] = {
         T(a_triple_fault_is_explained),
         T(an_oops_leads_to_the_instruction),

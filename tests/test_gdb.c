@@ -1,5 +1,6 @@
 /* Debian's gdb, as it is installed, against `relive debug`. Runs the relive
  * beside this test's directory, or the one $RELIVE names. */
+#include "lib_program.h"
 #include "lib_travelguest.h"
 
 #include <setjmp.h>
@@ -75,19 +76,8 @@ static int set_up(void **state)
     if (!f)
         return -1;
     *state = f;
-    const char *named = getenv("RELIVE");
-    ssize_t length = readlink("/proc/self/exe", f->relive, 3000);
-    if (length < 0)
+    if (!lab_program(f->relive, sizeof f->relive))
         return -1;
-    f->relive[length] = 0;
-    *strrchr(f->relive, '/') = 0; /* build/tests */
-    strcpy(strrchr(f->relive, '/'), "/relive");
-    if (named && !realpath(named, f->relive))
-        return -1;
-    if (access(f->relive, X_OK) != 0) {
-        (void)fprintf(stderr, "%s: not built\n", f->relive);
-        return -1;
-    }
     f->has_gdb = system("gdb --version >/dev/null 2>&1") == 0;
     if (!f->has_gdb) {
         (void)fprintf(stderr, "gdb is not installed: its tests are skipped\n");

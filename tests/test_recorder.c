@@ -124,15 +124,6 @@ static struct recorder *new_recorder(struct machine *m, uint64_t limit,
     return recorder_new(&options, m, err);
 }
 
-static void send(struct recorder *r, const char *text)
-{
-    struct error err;
-    struct event e = {.type = EVENT_TYPE_SERIAL,
-                      .bytes = (uint16_t)strlen(text)};
-    memcpy(e.payload, text, e.bytes);
-    assert_true(recorder_inject(r, &e, &err));
-}
-
 /* Ten guest seconds with input at odd moments; `last` is sent at the end. */
 static void record_session(const char *last)
 {
@@ -142,11 +133,11 @@ static void record_session(const char *last)
     assert_non_null(r);
     for (unsigned i = 1; i <= 10; i++) {
         assert_int_equal(recorder_run(r, i * SECOND - 12345 * i), STOP_TICK);
-        send(r, i % 3 ? "a" : "bc");
+        session_send(r, i % 3 ? "a" : "bc");
         if (i % 4 == 0)
-            send(r, "d");
+            session_send(r, "d");
     }
-    send(r, last);
+    session_send(r, last);
     enum stop_reason reason = recorder_run(r, 12 * SECOND);
     assert_true(recorder_finish(r, reason, &err));
     recorder_free(r);
@@ -165,12 +156,6 @@ static struct replayer *new_replayer(struct machine **m)
     return rp;
 }
 
-static void drop(struct replayer *rp, struct machine *m)
-{
-    replayer_free(rp);
-    machine_free(m);
-}
-
 static void a_recording_replays_with_equal_digests(void **state)
 {
     (void)state;
@@ -185,7 +170,7 @@ static void a_recording_replays_with_equal_digests(void **state)
     assert_in_range(report->digests_compared, 11, 13);
     assert_int_equal(report->events_fed, 13);
     assert_int_equal(machine_tick(m), 12 * SECOND);
-    drop(rp, m);
+    session_drop(rp, m);
 }
 
 static void a_guest_that_ends_itself_ends_in_replay_too(void **state)
@@ -202,7 +187,7 @@ static void a_guest_that_ends_itself_ends_in_replay_too(void **state)
     assert_int_equal(replayer_run(rp, UINT64_MAX, &err), REPLAY_END);
     assert_int_equal(machine_tick(m), s->end_tick);
     assert_int_equal(replayer_report(rp)->digests_compared, s->commit.digests);
-    drop(rp, m);
+    session_drop(rp, m);
 }
 
 static void slices_of_the_replay_do_not_show(void **state)
@@ -221,7 +206,7 @@ static void slices_of_the_replay_do_not_show(void **state)
             assert_int_equal(machine_tick(m), until);
     } while (stop == REPLAY_UNTIL);
     assert_int_equal(stop, REPLAY_END);
-    drop(rp, m);
+    session_drop(rp, m);
 }
 
 static void seeking_to_start_and_end_gives_the_recorded_state(void **state)
@@ -238,7 +223,7 @@ static void seeking_to_start_and_end_gives_the_recorded_state(void **state)
     assert_true(replayer_seek(rp, 5 * SECOND, &err));
     assert_int_equal(machine_tick(m), 0);
     assert_int_equal(replayer_run(rp, UINT64_MAX, &err), REPLAY_END);
-    drop(rp, m);
+    session_drop(rp, m);
 }
 
 static atomic_bool disturbing;
@@ -266,7 +251,7 @@ static void input_at_requested_stops_replays(void **state)
     assert_int_equal(pthread_create(&thread, NULL, disturb, m), 0);
     while (machine_tick(m) < 100 * SECOND && stops < 300)
         if (recorder_run(r, 100 * SECOND) == STOP_REQUEST) {
-            send(r, "s");
+            session_send(r, "s");
             stops++;
         }
     atomic_store(&disturbing, false);
@@ -277,7 +262,7 @@ static void input_at_requested_stops_replays(void **state)
     struct replayer *rp = new_replayer(&m);
     assert_int_equal(replayer_run(rp, UINT64_MAX, &err), REPLAY_END);
     assert_int_equal(replayer_report(rp)->events_fed, stops);
-    drop(rp, m);
+    session_drop(rp, m);
 }
 
 static void a_difference_names_window_and_part(void **state)
@@ -296,7 +281,7 @@ static void a_difference_names_window_and_part(void **state)
     assert_in_range(report->last_good_tick, SECOND, 3 * SECOND);
     assert_in_range(report->first_bad_tick, 3 * SECOND, 5 * SECOND);
     assert_non_null(strstr(err.text, "differs"));
-    drop(rp, m);
+    session_drop(rp, m);
 }
 
 static void without_verifying_differences_pass(void **state)
@@ -311,7 +296,7 @@ static void without_verifying_differences_pass(void **state)
     assert_true(machine_inject(m, &e, &err));
     assert_int_equal(replayer_run(rp, UINT64_MAX, &err), REPLAY_END);
     assert_int_equal(replayer_report(rp)->digests_compared, 0);
-    drop(rp, m);
+    session_drop(rp, m);
 }
 
 static void other_media_are_refused_by_name(void **state)
@@ -331,7 +316,7 @@ static void other_media_are_refused_by_name(void **state)
     assert_false(replayer_check_media(rp, &found, 1, &err));
     assert_non_null(strstr(err.text, "expected 65536 bytes, found 65537"));
     assert_false(replayer_check_media(rp, &found, 0, &err));
-    drop(rp, m);
+    session_drop(rp, m);
 }
 
 static void a_killed_recording_replays_to_its_last_commit(void **state)
@@ -352,7 +337,7 @@ static void a_killed_recording_replays_to_its_last_commit(void **state)
             _exit(1);
         for (uint64_t t = 0;; t += SECOND / 7) {
             (void)recorder_run(r, t);
-            send(r, "k");
+            session_send(r, "k");
             usleep(2000);
             recorder_stats(r, &stats);
             if (stats.committed_tick > SECOND)
@@ -371,7 +356,7 @@ static void a_killed_recording_replays_to_its_last_commit(void **state)
     assert_int_equal(replayer_run(rp, UINT64_MAX, &err), REPLAY_TORN);
     assert_int_equal(machine_tick(m), replayer_session(rp)->end_tick);
     assert_true(replayer_report(rp)->events_fed > 5);
-    drop(rp, m);
+    session_drop(rp, m);
     assert_true(session_check(session_path, &report, &err));
     assert_true(report.torn);
     assert_non_null(strstr(report.warning, "torn"));
@@ -399,7 +384,7 @@ static void a_full_disk_ends_the_recording_and_it_replays(void **state)
     machine_free(m);
     struct replayer *rp = new_replayer(&m);
     assert_int_equal(replayer_run(rp, UINT64_MAX, &err), REPLAY_TORN);
-    drop(rp, m);
+    session_drop(rp, m);
 }
 
 static void an_idle_guest_costs_few_bytes_a_second(void **state)

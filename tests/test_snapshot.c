@@ -18,30 +18,16 @@
 #include <cmocka.h>
 
 enum { DISK_BYTES = 8 << 20 };
-static bool read_zeros(void *context, uint64_t offset, void *out, size_t bytes,
-                       struct error *err)
-{
-    (void)context, (void)offset, (void)err;
-    memset(out, 0, bytes);
-    return true;
-}
-
-static void close_nothing(void *context)
-{
-    (void)context;
-}
 
 static struct machine *new_machine(void)
 {
     static uint8_t bios[65536];
     struct machine_config config;
     struct error err = {0};
-    const struct block_base base = {
-        .bytes = DISK_BYTES, .read = read_zeros, .close = close_nothing};
     machine_config_init(&config);
     config.mem_bytes = 4 << 20;
     const struct machine_media media = {
-        .disk = {block_new("disk", &base, false, &err)},
+        .disk = {session_disk(DISK_BYTES)},
         .bios = {.data = bios, .bytes = sizeof bios}};
     struct machine *m = machine_new(&config, &media, &err);
     assert_non_null(m);

@@ -15,7 +15,10 @@ enum {
     PAGE_SLOTS = 1 << PAGE_BITS, /* frames that hold code, twice as many */
     JUMP_BITS = 15,
     JUMP_SIZE = 1 << JUMP_BITS,
-    CHUNK_SHIFT = 6             /* granularity of the code bitmap of a page */
+    CHUNK_SHIFT = 6,            /* granularity of the code bitmap of a page */
+    RETIRED_BITS = 8,
+    RETIRED_SLOTS = 1 << RETIRED_BITS,
+    RETIRED_BYTES = 128
 };
 
 /* A frame that holds code: its blocks, and which 64-byte chunks they cover. */
@@ -35,6 +38,13 @@ struct jump_entry {
     struct block_code *block;
 };
 
+/* A block of a page of changing code that was dropped, and the bytes that it was
+ * decoded from: what comes in its place mostly differs in few of them. */
+struct retired {
+    struct block_code *block; /* NULL: none */
+    uint8_t bytes[RETIRED_BYTES];
+};
+
 struct blocks {
     struct cpu *cpu; /* borrowed */
     unsigned limit;
@@ -43,6 +53,7 @@ struct blocks {
     struct block_code *hash[HASH_SIZE];
     struct code_page pages[PAGE_SLOTS]; /* open addressing by frame */
     struct jump_entry jumps[JUMP_SIZE];
+    struct retired retired[RETIRED_SLOTS]; /* by frame address */
     _Alignas(64) uint8_t arena[ARENA_BYTES];
 };
 
@@ -99,12 +110,37 @@ static uint64_t block_chunks(const struct block_code *k)
     return chunk_mask((uint32_t)(k->start & (PAGE_BYTES - 1)), k->covered);
 }
 
+static struct retired *retired_slot(struct blocks *b, uint64_t start)
+{
+    return &b->retired[start * 0x9e3779b97f4a7c15 >> (64 - RETIRED_BITS)];
+}
+
+/* Keep a block of one page that a store has dropped, which put `bytes` other
+ * bytes in place of `old` at `offset` of the page. */
+static void retire(struct blocks *b, struct block_code *k, uint32_t offset,
+                   uint32_t bytes, const uint8_t *old)
+{
+    uint32_t start = (uint32_t)(k->start & (PAGE_BYTES - 1));
+    uint32_t from = offset > start ? offset : start;
+    uint32_t to = offset + bytes < start + k->bytes ? offset + bytes
+                                                    : start + k->bytes;
+    if (k->second != UINT64_MAX || k->bytes > RETIRED_BYTES)
+        return;
+    struct retired *r = retired_slot(b, k->start);
+    r->block = k;
+    memcpy(r->bytes,
+           phys_frame_host(b->cpu->mmu.phys,
+                           (uint32_t)(k->start >> PAGE_SHIFT)) + start,
+           k->bytes);
+    if (from < to)
+        memcpy(r->bytes + from - start, old + from - offset, to - from);
+}
+
 /* A store hit a page with code: drop what it overlaps. Blocks stay readable, as
  * the current one may still be in use; it ends after this instruction. */
 static void code_written(void *context, uint32_t frame, uint32_t offset,
                          uint32_t bytes, const void *old)
 {
-    (void)old;
     struct blocks *b = context;
     struct code_page *page = page_slot(b, frame);
     if (!page->used || !(page->chunks & chunk_mask(offset, bytes)))
@@ -116,6 +152,8 @@ static void code_written(void *context, uint32_t frame, uint32_t offset,
         if (k->valid && overlaps(k, offset, bytes)) {
             drop_block(b, k);
             page->drops += page->drops < PAGE_DROPS;
+            if (page->drops == PAGE_DROPS)
+                retire(b, k, offset, bytes, old);
         }
         if (!k->valid) {
             *at = (*at)->next;
@@ -167,6 +205,7 @@ void blocks_flush(struct cpu *c)
     memset(b->pages, 0, sizeof b->pages);
     memset(b->hash, 0, sizeof b->hash);
     memset(b->jumps, 0, sizeof b->jumps);
+    memset(b->retired, 0, sizeof b->retired);
     b->used = 0;
     b->pages_used = 0;
     if (c->engine.flushed)
@@ -305,6 +344,13 @@ static void arena_commit(struct blocks *b, const struct block_code *k)
     b->used += (size + 63) & ~(size_t)63;
 }
 
+static void hash_block(struct blocks *b, struct block_code *k)
+{
+    unsigned h = hash_of(k->start, k->mode);
+    k->hash_next = b->hash[h];
+    b->hash[h] = k;
+}
+
 /* Decode a new block at linear -> paddr. A block in MMIO space comes back with
  * valid false: it is good for one use and never entered into the cache. */
 static struct block_code *build(struct cpu *c, uint64_t linear, uint64_t paddr,
@@ -345,9 +391,42 @@ static struct block_code *build(struct cpu *c, uint64_t linear, uint64_t paddr,
     track(b, k, 0, page.frame);
     if (crosses && second.frame != page.frame)
         track(b, k, 1, second.frame);
-    unsigned h = hash_of(k->start, k->mode);
-    k->hash_next = b->hash[h];
-    b->hash[h] = k;
+    hash_block(b, k);
+    return k;
+}
+
+/* What was in this place before, brought up to date; in its own memory when
+ * nobody else can know that. NULL: it has to be decoded. */
+static struct block_code *refresh(struct cpu *c, uint64_t start,
+                                  const uint8_t *bytes)
+{
+    struct block_code *k = arena_next(c);
+    struct retired *r = retired_slot(c->blocks, start);
+    struct block_code *old = r->block;
+    if (!old || old->start != start || old->mode != c->mode)
+        return NULL;
+    r->block = NULL;
+    bool is_free = !old->code && !old->is_held;
+    if (is_free)
+        k = old;
+    else
+        memcpy(k->insns, old->insns, old->count * sizeof(struct insn));
+    for (unsigned n = 0, used = 0; n < old->count; used += k->insns[n++].len)
+        if (!decode_changed(r->bytes + used, bytes + used, c->mode,
+                            &k->insns[n]))
+            return NULL;
+    *k = (struct block_code){.start = start,
+                             .second = UINT64_MAX,
+                             .mode = c->mode,
+                             .valid = true,
+                             .probed = is_probed(c, start),
+                             .count = old->count,
+                             .bytes = old->bytes,
+                             .covered = old->bytes};
+    if (!is_free)
+        arena_commit(c->blocks, k);
+    track(c->blocks, k, 0, (uint32_t)(start >> PAGE_SHIFT));
+    hash_block(c->blocks, k);
     return k;
 }
 
@@ -422,7 +501,8 @@ static struct block_code *find(struct cpu *c, uint64_t linear, uint64_t paddr,
         if (*fault)
             return NULL;
     }
-    return build(c, linear, paddr, fault);
+    k = refresh(c, start, page.host + (paddr & (PAGE_BYTES - 1)));
+    return k ? k : build(c, linear, paddr, fault);
 }
 
 /* Not the hash of the JIT's own table: what collides there should not here. */

@@ -38,6 +38,7 @@ struct block_code {
     uint8_t tier2;     /* the engine's: what became of it */
     uint8_t attempts;  /* the engine's */
     bool no_spans;     /* the engine's */
+    bool is_held;      /* the engine's: it kept the address, though not compiled */
     uint32_t trace_id; /* a tracer's own; 0 at first */
     struct insn insns[];
 };

@@ -216,13 +216,9 @@ static bool ends_block(const struct insn *i, enum cpu_mode mode)
     return to == REG_CLASS_CONTROL || to == REG_CLASS_DEBUG;
 }
 
-static void choose_handler(struct insn *out, const ZydisDecodedInstruction *zi,
+static void choose_handler(struct insn *out, const struct insn_rule *rule,
                            enum cpu_mode mode)
 {
-    const struct insn_rule *rule =
-        zi->meta.category == ZYDIS_CATEGORY_STRINGOP
-            ? insn_string_rule(zi->mnemonic)
-            : insn_rule(zi->mnemonic);
     out->fn = NULL;
     out->cls = CLASS_STOP;
     if (rule) {
@@ -258,6 +254,16 @@ static void set_mask_move_segment(struct insn *out,
     for (unsigned k = 0; k < zi->operand_count; k++)
         if (ops[k].type == ZYDIS_OPERAND_TYPE_MEMORY)
             out->seg = segment_number(ops[k].mem.segment);
+}
+
+static void note_immediate(struct insn *out, const ZydisDecodedInstruction *zi)
+{
+    const struct ZydisDecodedInstructionRawImm_ *imm = zi->raw.imm;
+    if (imm[0].size == 0 || imm[1].size != 0 || out->imm != imm[0].value.u)
+        return;
+    out->imm_at = imm[0].offset;
+    out->imm_bytes = imm[0].size / 8;
+    out->is_imm_signed = imm[0].is_signed;
 }
 
 static enum decode_result decode_failed(ZyanStatus status, unsigned available)
@@ -305,6 +311,38 @@ enum decode_result decode_insn(const uint8_t *bytes, unsigned available,
     }
     out->has_third = zi.operand_count_visible > 2;
     out->form = form_of(shape[0], shape[1]);
-    choose_handler(out, &zi, mode);
+    note_immediate(out, &zi);
+    choose_handler(out,
+                   zi.meta.category == ZYDIS_CATEGORY_STRINGOP
+                       ? insn_string_rule(zi.mnemonic)
+                       : insn_rule(zi.mnemonic),
+                   mode);
     return DECODE_OK;
+}
+
+static bool is_same_but_for_immediate(const uint8_t *a, const uint8_t *b,
+                                      const struct insn *i)
+{
+    unsigned end = i->imm_at + i->imm_bytes;
+    return i->imm_at && memcmp(a, b, i->imm_at) == 0 &&
+           memcmp(a + end, b + end, i->len - end) == 0;
+}
+
+bool decode_changed(const uint8_t *old, const uint8_t *bytes,
+                    enum cpu_mode mode, struct insn *out)
+{
+    unsigned len = out->len, cls = out->cls;
+    if (memcmp(old, bytes, len) == 0)
+        return true;
+    if (!is_same_but_for_immediate(old, bytes, out))
+        return decode_insn(bytes, len, mode, out) == DECODE_OK &&
+               out->len == len && out->cls == cls;
+    unsigned unused = 64 - 8 * out->imm_bytes;
+    uint64_t imm = 0;
+    memcpy(&imm, bytes + out->imm_at, out->imm_bytes);
+    imm <<= unused;
+    out->imm = out->is_imm_signed ? (uint64_t)((int64_t)imm >> unused)
+                                  : imm >> unused;
+    choose_handler(out, insn_rule(out->mnemonic), mode);
+    return out->cls == cls;
 }

@@ -17,6 +17,13 @@ enum decode_result {
 enum decode_result decode_insn(const uint8_t *bytes, unsigned available,
                                enum cpu_mode mode, struct insn *out);
 
+/* An instruction that was decoded in `mode` when its out->len bytes were `old`,
+ * and that are `bytes` now: makes *out what decode_insn() would, at less cost
+ * where none but those of the immediate have changed. False: its length or
+ * class is another, or it cannot be decoded, and *out is spoilt. */
+bool decode_changed(const uint8_t *old, const uint8_t *bytes,
+                    enum cpu_mode mode, struct insn *out);
+
 /* One row of the instruction table. */
 struct insn_rule {
     insn_fn *fn;

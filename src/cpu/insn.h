@@ -62,6 +62,10 @@ struct insn {
     bool is_far;     /* CALL, JMP, RET: the far form */
     bool is_moffs64; /* MOV with a 64-bit absolute address, which is in imm */
     bool has_third;  /* a third operand: register in third, or immediate */
+    uint8_t imm_at;  /* imm is what imm_bytes bytes from there on say; 0: it is
+                        made of other bytes, or of none */
+    uint8_t imm_bytes;
+    bool is_imm_signed;
 };
 
 enum reg_class {

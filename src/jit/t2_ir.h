@@ -46,7 +46,8 @@ enum t2_kind {
     T2_CONST,  /* imm */
     T2_PARAM,  /* guest register `digit` at the entry */
     T2_PFLAGS, /* flags at the entry, as a T2_FLAGS */
-    T2_PHI,    /* number imm: a at the entry of the loop, b at its end (edge 0) */
+    T2_PHI,    /* number imm: a at the entry of the loop, b at its end (edge 0);
+                  from 4: its upper half is 0 */
     T2_FPHI,   /* the same of flags ops that are T2_FLAGS */
     T2_RECIPE, /* flags alone: as those of recipe kind `digit` of a, b, c */
     /* ---- computing */
@@ -65,7 +66,7 @@ enum t2_kind {
     T2_DEC,
     T2_NEG,
     T2_NOT,
-    T2_SHIFT,   /* by imm; digit */
+    T2_SHIFT,   /* by imm; digit; from 1: a rotate whose flags nobody wants */
     T2_SHIFTCL, /* by b; digit; keeps flags of c for a count of 0; from 1:
                    nobody wants its flags */
     T2_IMUL,

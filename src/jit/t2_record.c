@@ -322,6 +322,7 @@ static unsigned node_of(struct t2_request *q, unsigned at, struct block_code *k,
     n = q->node_count++;
     q->nodes[n] = (struct t2_node){
         .block = k, .rip = rip, .sibling = q->nodes[at].child};
+    k->is_held = true;
     q->nodes[at].child = n;
     return n;
 }

@@ -120,6 +120,31 @@ rep_tail:
     nop
 rep_tail_end:
     EXPECT32(%eax, $3)
+
+    /* Changed before each call: the immediate and, in turns, ADD and SUB; then
+     * called often between two changes. */
+    movl $0x000000b8, CODE + 0x200 /* MOV EAX, imm32 */
+    movl $0xc3c80100, CODE + 0x204 /* ADD EAX, ECX; RET */
+    movl $(CODE + 0x200), %edx
+    xorl %ebx, %ebx
+    movl $2000, %ecx
+1:  movl %ecx, CODE + 0x201
+    xorb $0x28, CODE + 0x205
+    call *%edx
+    addl %eax, %ebx
+    loop 1b
+    EXPECT32(%ebx, $2000000)
+    xorl %ebx, %ebx
+    movl $50, %ecx
+1:  movl %ecx, CODE + 0x201
+    xorb $0x28, CODE + 0x205
+    movl $100, %esi
+2:  call *%edx
+    addl %eax, %ebx
+    decl %esi
+    jnz 2b
+    loop 1b
+    EXPECT32(%ebx, $125000)
     PASS(32)
 rep_tail_new:
     incl %eax
