@@ -463,10 +463,28 @@ static void gen_breakpoint(struct jp_gen *g)
     PUT(g, "\x0f\x23\xf8");
 }
 
+/* SYSCALL; SYSRET to somewhere, with flags of which TF and AC are seldom. */
+static void gen_fast_call(struct jp_gen *g)
+{
+    if (one_in(g, 2)) {
+        PUT(g, "\x0f\x05");
+        return;
+    }
+    uint32_t flags = (uint32_t)oracle_random(g->r);
+    if (!one_in(g, 8))
+        flags &= ~(uint32_t)(FLAG_TF | FLAG_AC | FLAG_NT);
+    load_register(g, REG_RCX, one_in(g, 16) ? oracle_random(g->r)
+                                            : code_address(g));
+    load_register(g, 11, flags | (one_in(g, 4) ? 0u : (uint32_t)FLAG_IF));
+    if (!one_in(g, 8))
+        u8(g, 0x48);
+    PUT(g, "\x0f\x07");
+}
+
 static void gen_system(struct jp_gen *g)
 {
     const struct jp_scene *s = g->s;
-    switch (below(g, 18)) {
+    switch (below(g, 20)) {
     case 0:
     case 1:
         gen_flags(g);
@@ -512,8 +530,10 @@ static void gen_system(struct jp_gen *g)
         PUT(g, "\x0f\xa2"); /* CPUID */
         return;
     case 13:
+    case 18:
+    case 19:
         if (s->is64)
-            PUT(g, "\x0f\x05"); /* SYSCALL */
+            gen_fast_call(g);
         return;
     case 14:
         if (s->can_idle)

@@ -448,7 +448,7 @@ static void set_control(const struct jp_scene *s, struct cpu *c,
         c->efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE;
     for (unsigned n = 0; n < 4 && s->mode == JP_PAE; n++)
         c->pdpte[n] = load_le64(s->ram + s->roots[0] + 8 * n);
-    c->star = (uint64_t)JP_SEL_CODE64 << 32 | (uint64_t)JP_SEL_CODE32 << 48;
+    c->star = (uint64_t)JP_SEL_CODE64 << 32 | (uint64_t)JP_SEL_USER32 << 48;
     c->lstar = c->cstar = s->entries[1];
     c->sfmask = 0x700;
 }

@@ -120,6 +120,27 @@ static void pop_of_the_stack_pointer_takes_the_popped_value(void **state)
     SAME(ALL, "\x54\x54\x5c\x58\x50\x5b"); /* push sp twice; pop sp; ... */
 }
 
+/* SYSCALL goes to the start of this code. At CPL 3 it looks at SS, the flags and a
+ * misaligned word, and calls; at CPL 0 at R11, and returns. */
+#define FAST_CALLS(rcx_and_r11)                                                \
+    "\x8c\xc8\xa8\x03\x74\x0b"             /* mov eax, cs; test al, 3; jz */ \
+    "\x8c\xd2\x9c\x5e\xf9"                 /* mov edx, ss; pushf; pop */     \
+    "\x8b\x7c\x24\x01\x0f\x05"             /* mov edi, [rsp+1]; syscall */   \
+    "\x8c\xd3\x9c\x5f\x4c\x89\xdd\x49\x89\xc8" /* ...; mov rbp, r11 */        \
+    rcx_and_r11 "\x48\x0f\x07\x0c\x40"      /* sysret; or al, 40h */
+
+static void system_calls_change_rings(void **state)
+{
+    (void)state;
+    SAME(LONG, FAST_CALLS("\x48\x8d\x0d\x09\x00\x00\x00" /* lea rcx, [after] */
+                          "\x41\xbb\x97\x0e\x20\x00")); /* mov r11d, ... */
+    /* Any flags, TF and AC too: rdtsc; imul eax, eax, ...; mov r11d, eax. */
+    SAME(LONG, FAST_CALLS("\x48\x8d\x0d\x0e\x00\x00\x00"
+                          "\x0f\x31\x69\xc0\xb1\x79\x37\x9e\x41\x89\xc3"));
+    SAME(LONG, FAST_CALLS("\x48\xc1\xe1\x20" /* shl rcx, 32 */
+                          "\x41\xbb\x02\x02\x00\x00"));
+}
+
 /* ---- memory
  * --------------------------------------------------------------------- */
 
@@ -573,6 +594,7 @@ int main(void)
         cmocka_unit_test(jumps_beyond_the_limit_fault),
         cmocka_unit_test(segment_registers_load_in_a_block),
         cmocka_unit_test(single_flags_change_alone),
+        cmocka_unit_test(system_calls_change_rings),
         cmocka_unit_test(strings_stop_at_the_end_of_their_segment),
         cmocka_unit_test(a_store_into_the_running_block_is_seen_at_once),
         cmocka_unit_test(a_cache_too_small_is_an_error),

@@ -278,7 +278,8 @@ void cpu_update_mode(struct cpu *c)
         bool has_base = !is64 || s >= SEG_FS;
         c->ea_base[s] = has_base ? c->seg[s].base : 0;
         c->ea_flat[s] = is64 || is_flat(&c->seg[s]);
-        c->ea_end[s] = plain_end(c, &c->seg[s]);
+        if (!is64)
+            c->ea_end[s] = plain_end(c, &c->seg[s]);
     }
     mmu_set_user(&c->mmu, c->cpl == 3);
     cpu_update_single(c);

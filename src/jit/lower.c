@@ -700,7 +700,7 @@ static void lower_insn(struct lower *l)
     static rule_fn *const rules[] = {
         lower_branch,   lower_int,    lower_shift, lower_muldiv, lower_bits,
         lower_exchange, lower_system, lower_high,  lower_string,
-        lower_segment_register,
+        lower_segment_register, lower_fastcall,
         /* Not in 16-bit code: */ lower_sse, lower_x87};
     size_t count = sizeof rules / sizeof rules[0] - (l->is16 ? 2 : 0);
     if (l->i->cls != CLASS_NORMAL)

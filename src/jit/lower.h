@@ -186,6 +186,7 @@ bool lower_muldiv(struct lower *l);
 bool lower_bits(struct lower *l);
 bool lower_exchange(struct lower *l);
 bool lower_system(struct lower *l);
+bool lower_fastcall(struct lower *l);
 bool lower_high(struct lower *l);
 bool lower_segment_register(struct lower *l);
 
@@ -193,6 +194,8 @@ bool lower_segment_register(struct lower *l);
 void lower_save_flags(struct lower *l);    /* AX holds them */
 void lower_restore_flags(struct lower *l); /* host flags hold them too */
 void lower_flags_written(struct lower *l, enum flag_fix fix);
+/* RFLAGS into H_SCRATCH_B; they are SAVED, and H_SCRATCH_C is lost. */
+void lower_rflags(struct lower *l);
 /* Host flags are about to be lost by our own code. */
 static inline void lower_flags_clobbered(struct lower *l)
 {

@@ -42,6 +42,22 @@ static bool lower_rdtsc(struct lower *l)
     return true;
 }
 
+void lower_rflags(struct lower *l)
+{
+    struct emit *e = l->e;
+    emit_u8(e, 0x0f); /* movzx edx, ah */
+    emit_u8(e, 0xb6);
+    emit_u8(e, 0xd4);
+    emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), 0xd5);
+    emit_mov_rr(e, 4, H_SCRATCH_C, H_RAX);
+    emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_C), 1);
+    emit_op(e, 4, 0xc1, 4, rm_reg(H_SCRATCH_C), 4, 1); /* shl: OF */
+    emit_u8(e, 11);
+    emit_alu_rr(e, 4, 1, H_SCRATCH_B, H_SCRATCH_C);
+    emit_op(e, 4, 0x0b, H_SCRATCH_B, rm_abs(&l->j->cpu->flags), 4, 0); /* or */
+    emit_alu_ri(e, 4, 1, rm_reg(H_SCRATCH_B), 2);
+}
+
 /* Virtual-8086 mode, whose code is 16-bit, has a look at IOPL. */
 static bool lower_pushf(struct lower *l)
 {
@@ -60,17 +76,7 @@ static bool lower_pushf(struct lower *l)
         lower_flags_clobbered(l);
     }
     lower_push_address(l, n);
-    emit_u8(e, 0x0f); /* movzx edx, ah */
-    emit_u8(e, 0xb6);
-    emit_u8(e, 0xd4);
-    emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), 0xd5);
-    emit_mov_rr(e, 4, H_SCRATCH_C, H_RAX);
-    emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_C), 1);
-    emit_op(e, 4, 0xc1, 4, rm_reg(H_SCRATCH_C), 4, 1); /* shl: OF */
-    emit_u8(e, 11);
-    emit_alu_rr(e, 4, 1, H_SCRATCH_B, H_SCRATCH_C);
-    emit_op(e, 4, 0x0b, H_SCRATCH_B, rm_abs(&l->j->cpu->flags), 4, 0); /* or */
-    emit_alu_ri(e, 4, 1, rm_reg(H_SCRATCH_B), 2);
+    lower_rflags(l);
     emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), ~(FLAG_VM | FLAG_RF));
     emit_store(e, n, l->mem, H_SCRATCH_B);
     lower_move_sp(l, -(int32_t)n);

@@ -19,7 +19,10 @@ void t2_require_aligned(struct t2_build *b, struct t2_place p)
     t2_ref root = t2_value(ir, ir->ops[p.check].a);
     if (is_known(b, root, (unsigned)p.at & 15))
         return;
-    t2_ref test = t2_binary(b, T2_TEST, 4, 0, t2_plus(b, root, p.at),
+    /* Of addresses multiples of 16 apart one is tested. */
+    struct t2_sum s = t2_sum_of(ir, root);
+    s.offset = (s.offset + p.at) & 15;
+    t2_ref test = t2_binary(b, T2_TEST, 4, 0, t2_plus(b, s.root, s.offset),
                             t2_const(ir, 15));
     uint16_t map = t2_map_before(b);
     t2_emit_ir(ir, (struct t2_op){.kind = T2_GUARD,

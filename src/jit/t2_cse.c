@@ -24,6 +24,12 @@ static bool is_pure(const struct t2_op *o)
     return (o->kind >= T2_PAGE && o->kind <= T2_FLAGS) || o->kind == T2_RECIPE;
 }
 
+/* Behind it the condition holds, everywhere. */
+static bool is_lasting_guard(const struct t2_op *o)
+{
+    return o->kind == T2_GUARD && !o->arm && !o->from;
+}
+
 static uint32_t hash_of(const struct t2_ir *ir, const struct t2_op *o)
 {
     uint64_t h = o->kind | o->size << 8 | o->digit << 12 | o->scale << 17 |
@@ -191,6 +197,10 @@ static void cse_range(struct t2_ir *ir, unsigned from, unsigned to,
             if (o->kind == T2_LOAD)
                 o->lo = (int32_t)epoch;
             enter(ir, r);
+        } else if (is_lasting_guard(o)) {
+            if (find(ir, r))
+                continue;
+            enter(ir, r);
         }
         if (o->arm)
             o->lo = (int32_t)epoch;
@@ -219,7 +229,7 @@ static void enter_first(struct t2_ir *ir, unsigned loop, struct checks *checks)
         t2_ref r = ir->seq[n];
         if (ir->ops[r].kind == T2_CHECK) {
             remember(checks, ir, r);
-        } else if (is_pure(&ir->ops[r])) {
+        } else if (is_pure(&ir->ops[r]) || is_lasting_guard(&ir->ops[r])) {
             rename_constants(ir, &ir->ops[r]);
             enter(ir, r);
         }
@@ -279,6 +289,8 @@ void t2_licm(struct t2_ir *ir)
                 replace(ir, r, e);
                 continue;
             }
+        } else if (is_lasting_guard(o) && find(ir, r)) {
+            continue;
         }
         ir->seq2[kept++] = r;
     }

@@ -162,9 +162,43 @@ static bool is_32bit(const struct t2_ir *ir, t2_ref v)
         return o->from ? o->from == 4 : o->size <= 4;
     case T2_CONST:
         return (uint64_t)o->imm <= UINT32_MAX;
+    case T2_PHI:
+        return o->from == 4;
     default:
         return false;
     }
+}
+
+static bool comes_in_32bit(const struct t2_ir *ir, const struct t2_op *phi)
+{
+    if (!is_32bit(ir, phi->a))
+        return false;
+    for (unsigned e = 0; e < ir->edge_count; e++)
+        if (!is_32bit(ir, t2_phi_at(ir, phi, e)))
+            return false;
+    return true;
+}
+
+/* Phis of 32-bit values: all are taken for such, until none is found that one
+ * of another kind gets into. */
+static void find_32bit_phis(struct t2_ir *ir)
+{
+    bool changed = false;
+    for (unsigned n = 0; n < ir->seq_count; n++) {
+        struct t2_op *o = &ir->ops[ir->seq[n]];
+        if (o->kind == T2_PHI)
+            o->from = 4;
+    }
+    do {
+        changed = false;
+        for (unsigned n = 0; n < ir->seq_count; n++) {
+            struct t2_op *o = &ir->ops[ir->seq[n]];
+            if (o->kind == T2_PHI && o->from == 4 && !comes_in_32bit(ir, o)) {
+                o->from = 0;
+                changed = true;
+            }
+        }
+    } while (changed);
 }
 
 /* Do low `size` bytes hold all of the value? */
@@ -236,6 +270,7 @@ static bool is_settled(const struct t2_ir *ir, const struct t2_op *o)
 void t2_fold(struct t2_ir *ir)
 {
     unsigned kept = 0;
+    find_32bit_phis(ir);
     for (unsigned n = 0; n < ir->seq_count; n++) {
         t2_ref r = ir->seq[n];
         if (is_settled(ir, &ir->ops[r]))

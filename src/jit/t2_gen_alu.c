@@ -52,12 +52,13 @@ void t2g_compare(struct t2_gen *g, t2_ref r, const struct t2_op *o)
         return;
     }
     if (x.kind != RM_REG && !t2g_const(g, o->b, &k) && t2g_at(g, o->b) < 16) {
-        t2g_op(g, size, t2g_op_for(size, is_test ? 0x85 : 0x39), t2g_at(g, o->b), x,
-               size, 0);
+        t2g_op(g, size, t2g_op_for(size, is_test ? 0x85 : 0x39),
+               t2g_at(g, o->b), x, size, 0);
     } else {
         unsigned xr = t2g_register(g, o->a, H_RAX);
         struct rm y = t2g_operand(g, o->b, H_RDX);
-        t2g_op(g, size, t2g_op_for(size, is_test ? 0x85 : 0x3b), xr, y, size, 0);
+        t2g_op(g, size, t2g_op_for(size, is_test ? 0x85 : 0x3b), xr, y, size,
+               0);
     }
     g->host = r;
 }
@@ -92,11 +93,47 @@ void t2g_shift(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 {
     unsigned d = t2g_target(g, r);
     t2g_load(g, d, o->a);
-    emit_op(&g->e, o->size, t2g_op_for(o->size, 0xc1), o->digit, rm_reg(d), o->size,
-            1);
+    emit_op(&g->e, o->size, t2g_op_for(o->size, 0xc1), o->digit, rm_reg(d),
+            o->size, 1);
     emit_u8(&g->e, (unsigned)o->imm & 0xff);
     g->host = r;
     t2g_put(g, r, d);
+}
+
+/* By a constant, flags lost. */
+static void shift_by(struct t2_gen *g, t2_ref r, const struct t2_op *o,
+                     unsigned count)
+{
+    unsigned d = t2g_target(g, r), bits = o->size * 8;
+    count &= o->size == 8 ? 63 : 31;
+    if (o->digit <= 1 && o->size >= 4 && g->j->host.bmi2) { /* ROL, ROR */
+        emit_vex(&g->e, o->size, VEX_0F3A, VEX_F2, 0xf0, d, 0, /* rorx */
+                 t2g_register(g, o->a, H_RAX));
+        emit_u8(&g->e, (o->digit == 0 ? bits - count : count) & (bits - 1));
+    } else {
+        t2g_load(g, d, o->a);
+        emit_op(&g->e, o->size, t2g_op_for(o->size, 0xc1), o->digit, rm_reg(d),
+                o->size, 1);
+        emit_u8(&g->e, count);
+        g->host = 0;
+    }
+    t2g_put(g, r, d);
+}
+
+/* BMI2's shifts take the count from any register and leave flags alone. */
+static bool shift_x(struct t2_gen *g, t2_ref r, const struct t2_op *o)
+{
+    enum vex_prefix prefix = o->digit == 4   ? VEX_66
+                             : o->digit == 5 ? VEX_F2
+                                             : VEX_F3;
+    if (o->from != 1 || o->size < 4 || o->digit < 4 || o->digit == 6 ||
+        !g->j->host.bmi2)
+        return false;
+    unsigned d = t2g_target(g, r), x = t2g_register(g, o->a, H_RAX);
+    emit_vex(&g->e, o->size, VEX_0F38, prefix, 0xf7, d,
+             t2g_register(g, o->b, H_RDX), x);
+    t2g_put(g, r, d);
+    return true;
 }
 
 /* By CL; flags of o->c stay for a count of 0 and in parts for rotates. */
@@ -105,22 +142,18 @@ void t2g_shift_cl(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     struct emit *e = &g->e;
     int64_t count;
     if (o->from == 1 && t2g_const(g, o->b, &count)) {
-        unsigned d = t2g_target(g, r);
-        t2g_load(g, d, o->a);
-        emit_op(e, o->size, t2g_op_for(o->size, 0xc1), o->digit, rm_reg(d), o->size,
-                1);
-        emit_u8(e, (unsigned)count & (o->size == 8 ? 63 : 31));
-        g->host = 0;
-        t2g_put(g, r, d);
+        shift_by(g, r, o, (unsigned)count);
         return;
     }
+    if (shift_x(g, r, o))
+        return;
     if (o->from != 1)
         t2g_host_flags(g, o->c);
     emit_mov_rr(e, 8, H_RDX, H_RCX);
     t2g_load(g, H_RAX, o->a);
     t2g_load(g, H_RCX, o->b);
-    emit_op(e, o->size, t2g_op_for(o->size, 0xd3), o->digit, rm_reg(H_RAX), o->size,
-            0);
+    emit_op(e, o->size, t2g_op_for(o->size, 0xd3), o->digit, rm_reg(H_RAX),
+            o->size, 0);
     emit_mov_rr(e, 8, H_RCX, H_RDX);
     g->host = o->from == 1 ? 0 : r;
     t2g_put(g, r, H_RAX);
@@ -210,4 +243,3 @@ void t2g_bt(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     if (o->digit != 4)
         t2g_put(g, r, H_RAX);
 }
-

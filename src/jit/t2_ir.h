@@ -46,7 +46,8 @@ enum t2_kind {
     T2_CONST,  /* imm */
     T2_PARAM,  /* guest register `digit` at the entry */
     T2_PFLAGS, /* flags at the entry, as a T2_FLAGS */
-    T2_PHI,    /* number imm: a at the entry of the loop, b at its end (edge 0) */
+    T2_PHI,    /* number imm: a at the entry of the loop, b at its end (edge 0);
+                  from 4: its upper half is 0 */
     T2_FPHI,   /* the same of flags ops that are T2_FLAGS */
     T2_RECIPE, /* flags alone: as those of recipe kind `digit` of a, b, c */
     /* ---- computing */
@@ -295,12 +296,14 @@ bool t2_passes(const struct insn *i);
  * `built` instructions of the main path have rules. */
 bool t2_build(struct t2_ir *ir);
 
-/* ---- passes (t2_fold.c, t2_cse.c, t2_reuse.c, t2_dead.c) */
+/* ---- passes (t2_fold.c, t2_cse.c, t2_reuse.c,
+ * t2_forward.c, t2_dead.c) */
 void t2_fold(struct t2_ir *ir);   /* constant folding */
 void t2_reduce(struct t2_ir *ir); /* strength reduction */
 void t2_cse(struct t2_ir *ir);    /* equal ops, checks of the same page */
 void t2_licm(struct t2_ir *ir);   /* loop-invariant code motion */
 void t2_reuse(struct t2_ir *ir);  /* checks that repeat earlier ones */
+void t2_forward(struct t2_ir *ir); /* loads of what is known */
 void t2_flag_elimination(struct t2_ir *ir);
 void t2_dce(struct t2_ir *ir);
 void t2_schedule(struct t2_ir *ir);

@@ -112,10 +112,14 @@ static bool same_config(const struct mmu_config *a, const struct mmu_config *b)
 void mmu_show(struct mmu *m)
 {
     struct mmu_internal *in = m->internal;
-    m->space_key = in->space->key[in->is_user];
-    m->tlb = in->is_checked || in->observe_fn
-                 ? in->entries + INLINE_ENTRIES
-                 : in->space->tlb[in->is_user]->entries;
+    bool is_empty = in->is_checked || in->observe_fn;
+    for (unsigned user = 0; user < 2; user++) {
+        struct tlb_entry *own = in->space->tlb[user]->entries;
+        m->view[user] = (struct mmu_view){
+            in->space->key[user],
+            is_empty ? in->entries + INLINE_ENTRIES : own};
+    }
+    mmu_set_user(m, m->is_user);
 }
 
 void mmu_configure(struct mmu *m, const struct mmu_regs *regs)
@@ -145,14 +149,10 @@ void mmu_configure(struct mmu *m, const struct mmu_regs *regs)
     mmu_show(m);
 }
 
-void mmu_set_user(struct mmu *m, bool is_user)
-{
-    m->internal->is_user = is_user;
-    mmu_show(m);
-}
-
 void mmu_set_checked(struct mmu *m, bool checked)
 {
+    if (m->internal->is_checked == checked)
+        return;
     m->internal->is_checked = checked;
     mmu_show(m);
 }
@@ -184,7 +184,7 @@ static bool is_canonical(uint64_t vaddr)
 
 static bool acts_as_user(const struct mmu *m, unsigned how)
 {
-    return m->internal->is_user && !(how & ACCESS_SYSTEM);
+    return m->is_user && !(how & ACCESS_SYSTEM);
 }
 
 /* A translation by the walker, entered behind the inline TLB. */

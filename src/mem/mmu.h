@@ -33,6 +33,12 @@ enum {
 };
 #define TLB_NONE UINT64_MAX
 
+/* What an access with one privilege sees of an address space. */
+struct mmu_view {
+    uint64_t key;
+    struct tlb_entry *tlb;
+};
+
 enum access {
     ACCESS_READ = 0,
     ACCESS_WRITE = 1,
@@ -49,6 +55,8 @@ struct mmu {
                               keyed by linear address: never equal for two
                               moments between which a fetch translation that
                               had been used was dropped */
+    bool is_user;          /* whose accesses these two are for */
+    struct mmu_view view[2]; /* what they are for supervisor and user ones */
     void (*on_rekey)(void *context); /* borrowed, may be NULL: space_key changes
                               because of a drop, so the instruction that is next
                               may now come from another page */
@@ -71,8 +79,13 @@ void mmu_fini(struct mmu *m);
  * still cached. Does not check them: the CPU did. */
 void mmu_configure(struct mmu *m, const struct mmu_regs *regs);
 
-/* CPL 3 or not. */
-void mmu_set_user(struct mmu *m, bool is_user);
+/* CPL 3 or not. Compiled code does the same by itself. */
+static inline void mmu_set_user(struct mmu *m, bool is_user)
+{
+    m->is_user = is_user;
+    m->space_key = m->view[is_user].key;
+    m->tlb = m->view[is_user].tlb;
+}
 
 /* checked: present an empty TLB so that every access takes the slow path; the
  * CPU does so while alignment checks or data breakpoints are armed. */

@@ -164,7 +164,6 @@ struct entry_link {
 
 struct mmu_internal {
     struct space *space; /* the current one */
-    bool is_user;
     bool is_checked;
     bool is_walking; /* stores come from the walker */
     unsigned limit;  /* mmu_limit_entries() */
@@ -206,7 +205,7 @@ void mmu_watch_report(struct mmu *m, uint64_t vaddr, unsigned bytes,
 
 /* mmu.c */
 
-/* Make what the CPU sees that of the current space and privilege. */
+/* Make what the CPU sees that of the current space. */
 void mmu_show(struct mmu *m);
 
 /* mmu_tlb.c */

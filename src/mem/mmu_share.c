@@ -28,10 +28,10 @@ static void set_key(struct mmu *m, struct space *s, uint64_t key)
 {
     struct mmu_internal *in = m->internal;
     s->key[0] = key;
-    if (s != in->space || in->is_user)
+    if (s != in->space)
         return;
     mmu_show(m);
-    if (m->on_rekey)
+    if (!m->is_user && m->on_rekey)
         m->on_rekey(m->rekey_context);
 }
 

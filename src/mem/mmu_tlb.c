@@ -318,7 +318,7 @@ void mmu_tlb_note_fetch(struct mmu *m, uint64_t vaddr)
 {
     struct mmu_internal *in = m->internal;
     unsigned bit = mmu_fetch_hash(vaddr);
-    if (in->space->shares && !in->is_user)
+    if (in->space->shares && !m->is_user)
         mmu_share_note_fetch(m, vaddr);
     else
         in->space->fetched[bit / 64] |= UINT64_C(1) << bit % 64;

@@ -22,7 +22,7 @@ void mmu_observe(struct mmu *m, mmu_observe_fn *fn, void *context)
     in->observe_fn = fn;
     in->observe_context = context;
     in->is_told = in->watch_count || fn;
-    mmu_set_user(m, in->is_user); /* show the TLB that fits */
+    mmu_show(m); /* the TLB that fits */
 }
 
 /* Bytes from `a` on and from `b` on: do they share one? Neither wraps. */
