@@ -163,8 +163,9 @@ uint64_t oracle_pick_target(struct oracle_draft *d, unsigned bytes)
     case 9:
         return ORACLE_WINDOW + 4 * ORACLE_PAGE +
                oracle_below(d->r, ORACLE_PAGE);
-    case 10:
-        return ORACLE_WINDOW + oracle_below(d->r, 20 * ORACLE_PAGE);
+    case 10: /* not the code: behind it a trace has a jump, the host INT3 */
+        return ORACLE_WINDOW +
+               oracle_below(d->r, ORACLE_CODE_FIRST * ORACLE_PAGE - 16);
     case 11:
         if (!d->out->mode)
             return far_target(d);

@@ -80,6 +80,8 @@ static void all_passes(struct t2_ir *ir)
     t2_licm(ir);
     t2_fold(ir);
     t2_reuse(ir);
+    t2_forward(ir);
+    t2_fold(ir);
     t2_flag_elimination(ir);
     t2_dce(ir);
     t2_reduce(ir);
@@ -196,6 +198,54 @@ static void checks_are_not_repeated(void **state)
         both += o->kind == T2_CHECK && o->rw == (T2_READS | T2_WRITES);
     }
     assert_int_equal(both, 1);
+}
+
+static void loads_take_what_was_stored(void **state)
+{
+    struct scene *s = *state;
+    struct t2_ir *ir = &s->ir;
+    /* push rax; pop rcx */
+    DECODE(s, "\x50\x59", false);
+    all_passes(ir);
+    assert_int_equal(count(ir, T2_LOAD), 0);
+    assert_int_equal(at_end(ir, REG_RCX)->kind, T2_PARAM);
+    assert_int_equal(at_end(ir, REG_RCX)->digit, REG_RAX);
+    /* call +0; ret: it returns to where the call came from */
+    DECODE(s, "\xe8\x00\x00\x00\x00\xc3", false);
+    s->insns[1].next = HEAD + 5;
+    assert_true(t2_build(ir));
+    t2_cse(ir);
+    t2_forward(ir);
+    assert_int_equal(count(ir, T2_LOAD), 0);
+    /* mov [rsi], eax; mov ecx, [rsi]; mov dx, [rsi + 2]; mov bl, [rsi + 4] */
+    DECODE(s, "\x89\x06\x8b\x0e\x66\x8b\x56\x02\x8a\x5e\x04", false);
+    t2_cse(ir);
+    t2_forward(ir);
+    assert_int_equal(count(ir, T2_LOAD), 2);
+    assert_int_equal(at_end(ir, REG_RCX)->kind, T2_MOVZX);
+    assert_int_equal(at_end(ir, REG_RCX)->size, 4);
+}
+
+/* rdi may point to what rsi points to, and lie beside it or not. */
+static void stores_end_what_is_known(void **state)
+{
+    struct scene *s = *state;
+    struct t2_ir *ir = &s->ir;
+    /* mov edx, [rdi]; mov eax, [rsi]; mov [rdi], ebx; mov ecx, [rsi] */
+    DECODE(s, "\x8b\x17\x8b\x06\x89\x1f\x8b\x0e", false);
+    t2_cse(ir);
+    t2_forward(ir);
+    assert_int_equal(count(ir, T2_LOAD), 3);
+    /* mov eax, [rsi]; mov [rsi + 2], ebx; mov ecx, [rsi] */
+    DECODE(s, "\x8b\x06\x89\x5e\x02\x8b\x0e", false);
+    t2_cse(ir);
+    t2_forward(ir);
+    assert_int_equal(count(ir, T2_LOAD), 2);
+    /* mov eax, [rsi]; mov [rsi + 4], ebx; mov ecx, [rsi] */
+    DECODE(s, "\x8b\x06\x89\x5e\x04\x8b\x0e", false);
+    t2_cse(ir);
+    t2_forward(ir);
+    assert_int_equal(count(ir, T2_LOAD), 1);
 }
 
 static void loads_need_no_extension(void **state)
@@ -420,6 +470,8 @@ int main(void)
         cmocka_unit_test(neighbours_share_a_page_check),
         cmocka_unit_test(loads_are_shared_until_a_store),
         cmocka_unit_test(checks_are_not_repeated),
+        cmocka_unit_test(loads_take_what_was_stored),
+        cmocka_unit_test(stores_end_what_is_known),
         cmocka_unit_test(loads_need_no_extension),
         cmocka_unit_test(flags_that_nobody_reads_are_not_kept),
         cmocka_unit_test(multiplications_become_shifts_and_leas),

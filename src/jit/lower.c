@@ -71,6 +71,12 @@ unsigned lower_target(const struct lower *l, unsigned g, unsigned scratch)
     return g < JIT_MAPPED ? jit_host_of[g] : scratch;
 }
 
+struct rm lower_register(const struct lower *l, unsigned g)
+{
+    return g < JIT_MAPPED ? rm_reg(jit_host_of[g])
+                          : rm_abs(&l->j->cpu->r[g]);
+}
+
 void lower_put(struct lower *l, unsigned g, unsigned host)
 {
     if (g >= JIT_MAPPED)
@@ -156,18 +162,17 @@ static void effective16(struct lower *l, unsigned to)
     emit_op(l->e, 4, 0x0fb7, to, rm_reg(from), 2, 0); /* movzx */
 }
 
-void lower_effective_to(struct lower *l, unsigned to)
+void lower_effective_to(struct lower *l, unsigned to, unsigned size)
 {
     const struct insn *i = l->i;
     struct emit *e = l->e;
-    unsigned size = l->is64 && i->addr == 8 ? 8 : 4;
     if (i->addr == 2) {
         effective16(l, to);
         return;
     }
     if (i->base == REG_RIP) {
         emit_load(e, 8, to, rm_abs(&l->j->cpu->jit_page));
-        emit_op(e, 8, 0x8d, to,
+        emit_op(e, size, 0x8d, to,
                 rm_base(to, i->disp + (int32_t)lower_next(l)), 8, 0);
         return;
     }
@@ -197,7 +202,7 @@ void lower_effective_to(struct lower *l, unsigned to)
 
 void lower_effective(struct lower *l)
 {
-    lower_effective_to(l, H_SCRATCH_A);
+    lower_effective_to(l, H_SCRATCH_A, l->is64 && l->i->addr == 8 ? 8 : 4);
 }
 
 void lower_tlb_entry(struct lower *l, unsigned first)

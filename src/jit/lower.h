@@ -208,6 +208,8 @@ static inline void lower_flags_clobbered(struct lower *l)
 unsigned lower_get(struct lower *l, unsigned g, unsigned scratch);
 /* As above without loading, for a register about to be written whole. */
 unsigned lower_target(const struct lower *l, unsigned g, unsigned scratch);
+/* Where it lives, as the operand of an instruction. */
+struct rm lower_register(const struct lower *l, unsigned g);
 /* Store back when g lives in memory. */
 void lower_put(struct lower *l, unsigned g, unsigned host);
 
@@ -244,7 +246,8 @@ bool lower_can_address(const struct lower *l);
 void lower_tlb_entry(struct lower *l, unsigned first);
 /* The effective address (no segment) into H_SCRATCH_A; flags untouched. */
 void lower_effective(struct lower *l);
-void lower_effective_to(struct lower *l, unsigned to);
+/* The low 4 or 8 bytes of it alone. */
+void lower_effective_to(struct lower *l, unsigned to, unsigned size);
 /* Make it linear: of an access of so many bytes; flags are SAVED. Uses
  * H_SCRATCH_B. */
 void lower_segment(struct lower *l, unsigned bytes);

@@ -10,6 +10,8 @@
 enum {
     DIGIT_ADC = 2,
     DIGIT_SBB = 3,
+    DIGIT_SUB = 5,
+    DIGIT_XOR = 6,
     DIGIT_CMP = 7,
     DIGIT_TEST = 8
 };
@@ -28,9 +30,9 @@ static int alu_digit(uint16_t mnemonic)
     case ZYDIS_MNEMONIC_AND:
         return 4;
     case ZYDIS_MNEMONIC_SUB:
-        return 5;
+        return DIGIT_SUB;
     case ZYDIS_MNEMONIC_XOR:
-        return 6;
+        return DIGIT_XOR;
     case ZYDIS_MNEMONIC_CMP:
         return DIGIT_CMP;
     case ZYDIS_MNEMONIC_TEST:
@@ -67,25 +69,38 @@ static void alu_immediate(struct lower *l, unsigned digit, struct rm rm)
     }
 }
 
+/* XOR and SUB of a register with itself: 0, whatever it holds. */
+static bool is_clearing(const struct lower *l, unsigned digit)
+{
+    return l->i->form == FORM_RR && l->i->dst == l->i->src && l->i->size >= 4 &&
+           (digit == DIGIT_SUB || digit == DIGIT_XOR);
+}
+
+/* Only whole registers are written in place: a smaller store would make the next
+ * load of all wait. */
 static bool alu_registers(struct lower *l, unsigned digit, bool writes)
 {
-    unsigned a, b;
-    if (!lower_first(l->i, &a))
+    unsigned a, b = 0;
+    if (!lower_first(l->i, &a) ||
+        (l->i->form == FORM_RR && !lower_second(l->i, &b)))
         return false;
-    if (l->i->form == FORM_RR) {
-        if (!lower_second(l->i, &b))
-            return false;
-        unsigned ha = lower_get(l, a, H_SCRATCH_C);
-        unsigned hb = lower_get(l, b, H_SCRATCH_B);
-        alu_operation(l, digit, hb, rm_reg(ha), false);
-        if (writes)
-            lower_put(l, a, ha);
+    if (is_clearing(l, digit)) {
+        unsigned h = lower_target(l, a, H_SCRATCH_C);
+        emit_alu_rr(l->e, 4, digit, h, h);
+        lower_put(l, a, h);
         return true;
     }
-    unsigned ha = lower_get(l, a, H_SCRATCH_C);
-    alu_immediate(l, digit, rm_reg(ha));
-    if (writes)
-        lower_put(l, a, ha);
+    bool in_place = a < JIT_MAPPED || !writes || l->i->size == 8;
+    struct rm to = in_place ? lower_register(l, a)
+                            : rm_reg(lower_get(l, a, H_SCRATCH_C));
+    if (l->i->form == FORM_RI)
+        alu_immediate(l, digit, to);
+    else if (to.kind == RM_REG && b >= JIT_MAPPED)
+        alu_operation(l, digit, to.reg, lower_register(l, b), true);
+    else
+        alu_operation(l, digit, lower_get(l, b, H_SCRATCH_B), to, false);
+    if (!in_place)
+        lower_put(l, a, H_SCRATCH_C);
     return true;
 }
 
@@ -221,9 +236,16 @@ static bool mov_register(struct lower *l)
     }
     if (!lower_second(l->i, &b))
         return false;
+    if (size == 8 && b < JIT_MAPPED && a >= JIT_MAPPED) {
+        lower_put(l, a, jit_host_of[b]);
+        return true;
+    }
     unsigned ha = size < 4 ? lower_get(l, a, H_SCRATCH_C)
                            : lower_target(l, a, H_SCRATCH_C);
-    emit_mov_rr(l->e, size, ha, lower_get(l, b, H_SCRATCH_B));
+    if (b < JIT_MAPPED)
+        emit_mov_rr(l->e, size, ha, jit_host_of[b]);
+    else
+        emit_load(l->e, size, ha, lower_register(l, b));
     lower_put(l, a, ha);
     return true;
 }
@@ -266,9 +288,7 @@ static bool lower_widen(struct lower *l)
         return false;
     unsigned h = i->size < 4 ? lower_get(l, a, H_SCRATCH_C)
                              : lower_target(l, a, H_SCRATCH_C);
-    struct rm from = i->form == FORM_RM
-                         ? l->mem
-                         : rm_reg(lower_get(l, b, H_SCRATCH_B));
+    struct rm from = i->form == FORM_RM ? l->mem : lower_register(l, b);
     emit_op(l->e, i->size, op, h, from, i->size1, 0);
     lower_put(l, a, h);
     return true;
@@ -284,8 +304,8 @@ static bool lower_lea(struct lower *l)
     unsigned address = l->is64 && l->i->addr == 8 ? 8 : l->i->addr == 2 ? 2 : 4;
     unsigned h = size < 4 ? lower_get(l, g, H_SCRATCH_C)
                           : lower_target(l, g, H_SCRATCH_C);
-    if (address > 2 && (size == address || (size == 8 && address == 4))) {
-        lower_effective_to(l, h);
+    if (address > 2 && size >= 4) {
+        lower_effective_to(l, h, size < address ? size : address);
     } else {
         lower_effective(l);
         emit_mov_rr(l->e, size, h, H_SCRATCH_A);
@@ -400,9 +420,7 @@ static bool lower_cmov(struct lower *l, unsigned code)
         return false;
     if (i->form == FORM_RM && !lower_operand(l, i->size, false))
         return false;
-    struct rm from = i->form == FORM_RM
-                         ? l->mem
-                         : rm_reg(lower_get(l, b, H_SCRATCH_B));
+    struct rm from = i->form == FORM_RM ? l->mem : lower_register(l, b);
     unsigned h = lower_get(l, a, H_SCRATCH_C);
     lower_restore_flags(l);
     emit_op(l->e, i->size, 0x0f40 | code, h, from, i->size, 0);
@@ -466,10 +484,10 @@ static bool lower_pop(struct lower *l)
         i->form != FORM_R || (i->classes & 15) == REG_CLASS_SEGMENT)
         return false;
     lower_pop_address(l, n, REG_RSP);
-    emit_load(l->e, n, H_SCRATCH_B, l->mem);
-    lower_move_sp(l, (int32_t)n);
-    unsigned h = lower_target(l, i->dst, H_SCRATCH_C);
-    emit_mov_rr(l->e, n, h, H_SCRATCH_B);
+    unsigned h = lower_target(l, i->dst, H_SCRATCH_B);
+    emit_load(l->e, n, h, l->mem);
+    if (i->dst != REG_RSP)
+        lower_move_sp(l, (int32_t)n);
     lower_put(l, i->dst, h);
     return true;
 }

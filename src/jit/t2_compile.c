@@ -133,6 +133,8 @@ static bool compile(struct t2_compiler *c, struct t2_request *q)
     timed(c, q, JIT_PASS_LICM, t2_licm);
     timed(c, q, JIT_PASS_CONSTANT_FOLDING, t2_fold); /* phis of invariants */
     timed(c, q, JIT_PASS_CSE, t2_reuse);
+    timed(c, q, JIT_PASS_CSE, t2_forward);
+    timed(c, q, JIT_PASS_CONSTANT_FOLDING, t2_fold); /* what RET returns to */
     timed(c, q, JIT_PASS_FLAG_ELIMINATION, t2_flag_elimination);
     timed(c, q, JIT_PASS_DCE, t2_dce);
     timed(c, q, JIT_PASS_STRENGTH_REDUCTION, t2_reduce);

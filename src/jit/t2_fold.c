@@ -362,8 +362,6 @@ void t2_reduce(struct t2_ir *ir)
             o->imm = o->kind == T2_INC ? 1 : -1;
             o->kind = T2_LEA;
             o->c = 0;
-        } else if (o->kind == T2_SHIFT && o->digit <= 1) {
-            o->from = 1;
         }
         if (o->kind == T2_SHIFT && o->digit == 4 && o->imm <= 3) {
             o->kind = T2_LEA;

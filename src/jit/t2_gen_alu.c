@@ -92,20 +92,31 @@ void t2g_unary(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 void t2g_shift(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 {
     unsigned d = t2g_target(g, r);
-    if (o->from == 1 && g->j->host.bmi2) {
-        unsigned bits = o->size * 8, count = (unsigned)o->imm & (bits - 1);
-        emit_vex(&g->e, o->size, VEX_0F3A, VEX_F2, 0xf0, d, 0, /* rorx */
-                 t2g_register(g, o->a, H_RAX));
-        emit_u8(&g->e,
-                (o->digit == 0 ? /* ROL */ bits - count : count) & (bits - 1));
-        t2g_put(g, r, d);
-        return;
-    }
     t2g_load(g, d, o->a);
     emit_op(&g->e, o->size, t2g_op_for(o->size, 0xc1), o->digit, rm_reg(d),
             o->size, 1);
     emit_u8(&g->e, (unsigned)o->imm & 0xff);
     g->host = r;
+    t2g_put(g, r, d);
+}
+
+/* By a constant, flags lost. */
+static void shift_by(struct t2_gen *g, t2_ref r, const struct t2_op *o,
+                     unsigned count)
+{
+    unsigned d = t2g_target(g, r), bits = o->size * 8;
+    count &= o->size == 8 ? 63 : 31;
+    if (o->digit <= 1 && o->size >= 4 && g->j->host.bmi2) { /* ROL, ROR */
+        emit_vex(&g->e, o->size, VEX_0F3A, VEX_F2, 0xf0, d, 0, /* rorx */
+                 t2g_register(g, o->a, H_RAX));
+        emit_u8(&g->e, (o->digit == 0 ? bits - count : count) & (bits - 1));
+    } else {
+        t2g_load(g, d, o->a);
+        emit_op(&g->e, o->size, t2g_op_for(o->size, 0xc1), o->digit, rm_reg(d),
+                o->size, 1);
+        emit_u8(&g->e, count);
+        g->host = 0;
+    }
     t2g_put(g, r, d);
 }
 
@@ -131,13 +142,7 @@ void t2g_shift_cl(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     struct emit *e = &g->e;
     int64_t count;
     if (o->from == 1 && t2g_const(g, o->b, &count)) {
-        unsigned d = t2g_target(g, r);
-        t2g_load(g, d, o->a);
-        emit_op(e, o->size, t2g_op_for(o->size, 0xc1), o->digit, rm_reg(d),
-                o->size, 1);
-        emit_u8(e, (unsigned)count & (o->size == 8 ? 63 : 31));
-        g->host = 0;
-        t2g_put(g, r, d);
+        shift_by(g, r, o, (unsigned)count);
         return;
     }
     if (shift_x(g, r, o))

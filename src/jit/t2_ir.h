@@ -66,7 +66,7 @@ enum t2_kind {
     T2_DEC,
     T2_NEG,
     T2_NOT,
-    T2_SHIFT,   /* by imm; digit; from 1: a rotate whose flags nobody wants */
+    T2_SHIFT,   /* by imm; digit */
     T2_SHIFTCL, /* by b; digit; keeps flags of c for a count of 0; from 1:
                    nobody wants its flags */
     T2_IMUL,
@@ -296,12 +296,14 @@ bool t2_passes(const struct insn *i);
  * `built` instructions of the main path have rules. */
 bool t2_build(struct t2_ir *ir);
 
-/* ---- passes (t2_fold.c, t2_cse.c, t2_reuse.c, t2_dead.c) */
+/* ---- passes (t2_fold.c, t2_cse.c, t2_reuse.c,
+ * t2_forward.c, t2_dead.c) */
 void t2_fold(struct t2_ir *ir);   /* constant folding */
 void t2_reduce(struct t2_ir *ir); /* strength reduction */
 void t2_cse(struct t2_ir *ir);    /* equal ops, checks of the same page */
 void t2_licm(struct t2_ir *ir);   /* loop-invariant code motion */
 void t2_reuse(struct t2_ir *ir);  /* checks that repeat earlier ones */
+void t2_forward(struct t2_ir *ir); /* loads of what is known */
 void t2_flag_elimination(struct t2_ir *ir);
 void t2_dce(struct t2_ir *ir);
 void t2_schedule(struct t2_ir *ir);
