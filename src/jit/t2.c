@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 enum {
-    JUDGED_EVERY = 1 << 22,  /* ticks */
+    JUDGED_EVERY = 1 << 23,  /* ticks */
     JUDGED_COST = 100000,    /* a lower one says nothing; see cost_of() */
     DEFAULT_LEAST = 48, /* below, entering costs more than the trace saves */
 };
