@@ -303,6 +303,10 @@ bool lower_x87_knows(const struct insn *i, bool *stores);
 unsigned lower_x87_opcode(const struct insn *i);
 
 /* ---- leaving the block */
+/* Is page offset `target` on the page, within the code segment? */
+bool lower_in_page(const struct lower *l, int64_t target);
+/* The RIP of page offset `target` into H_RCX; RIP has so many bytes. */
+void lower_load_target(struct lower *l, int64_t target, unsigned rip_bytes);
 /* The jump at `site` leaves behind the current instruction, with attention.
  * Flags are SAVED, units settled. */
 void lower_stop_here(struct lower *l, uint8_t *site);
@@ -339,5 +343,10 @@ void lower_check_target(struct lower *l);
  * has been moved by sp_moved; nothing else has been changed, but for a return
  * address that was stored. */
 void lower_dispatch_checked(struct lower *l, int32_t sp_moved);
+/* What they need out of line: the faults of targets, the stops, the jumps that are
+ * not linked yet. */
+void lower_emit_late(struct lower *l);
+void lower_emit_stops(struct lower *l);
+void lower_emit_stubs(struct lower *l);
 
 #endif
