@@ -343,8 +343,8 @@ static void jit_report_adds_up(void **state)
     struct lab *lab = *state;
     record(lab, "perf_before");
     record(lab, "perf_after");
-    lab_run(lab, "$R query perf_before --json --symbols perf_before.elf "
-                 "$SCRIPTS/jit-report.lua");
+    lab_run(lab, "$R query perf_before --jit-wait --json --symbols "
+                 "perf_before.elf $SCRIPTS/jit-report.lua");
     json_t *o = result(lab), *tiers = json_object_get(o, "tier_insns");
     assert_int_equal(number(tiers, "0") + number(tiers, "1") +
                          number(tiers, "2"),

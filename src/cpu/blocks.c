@@ -133,7 +133,7 @@ static void retire(struct blocks *b, struct block_code *k, uint32_t offset,
                            (uint32_t)(k->start >> PAGE_SHIFT)) + start,
            k->bytes);
     if (from < to)
-        memcpy(r->bytes + from - start, old + from - offset, to - from);
+        memcpy(r->bytes + (from - start), old + (from - offset), to - from);
 }
 
 /* A store hit a page with code: drop what it overlaps. Blocks stay readable, as
