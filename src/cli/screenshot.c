@@ -2,7 +2,6 @@
 #include "cli/commands.h"
 #include "cli/replay.h"
 
-
 static bool take_at(struct cli_options *o, const char *v, struct error *err)
 {
     return tick_option_parse(&o->at, "at", v, err);

@@ -105,6 +105,13 @@ void emit_vex(struct emit *e, unsigned size, enum vex_map map,
     emit_u8(e, 0xc0 | low3(reg) << 3 | low3(rm));
 }
 
+void emit_rorx(struct emit *e, unsigned size, unsigned to, unsigned from,
+               unsigned count)
+{
+    emit_vex(e, size, VEX_0F3A, VEX_F2, 0xf0, to, 0, from);
+    emit_u8(e, count);
+}
+
 void emit_mov_rr(struct emit *e, unsigned size, unsigned to, unsigned from)
 {
     emit_op(e, size, size == 1 ? 0x88 : 0x89, from, rm_reg(to), size, 0);

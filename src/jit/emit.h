@@ -85,6 +85,10 @@ void emit_vex(struct emit *e, unsigned size, enum vex_map map,
               enum vex_prefix prefix, unsigned op, unsigned reg, unsigned vvvv,
               unsigned rm);
 
+/* RORX of BMI2: to := from rotated right by count; flags stay. */
+void emit_rorx(struct emit *e, unsigned size, unsigned to, unsigned from,
+               unsigned count);
+
 /* Shorthands. */
 void emit_mov_rr(struct emit *e, unsigned size, unsigned to, unsigned from);
 void emit_load(struct emit *e, unsigned size, unsigned to, struct rm from);

@@ -91,6 +91,17 @@ struct block_code *jit_join(struct jit *j, struct block_code *k);
 const void *jit_lower(struct jit *j, struct block_code *head,
                       const struct block_code *k, bool *full);
 
+/* lower_memory.c: where in a TLB the entry for the page of the linear address in
+ * `from` is, into `to`. Flags are lost. */
+void jit_emit_tlb_offset(const struct jit *j, struct emit *e, unsigned to,
+                         unsigned from);
+/* The tag in an entry that the page is compared with. */
+static inline int32_t jit_tag_offset(bool is_write)
+{
+    return is_write ? (int32_t)offsetof(struct tlb_entry, write_tag)
+                    : (int32_t)offsetof(struct tlb_entry, read_tag);
+}
+
 /* lower.c: does the guest count a memory access for it (mmu.guest_mem_ops)? */
 bool jit_has_access(const struct insn *i);
 

@@ -176,7 +176,6 @@ static void emit_sides(struct lower *l)
     for (unsigned k = 0; k < l->sides; k++) {
         const struct side *s = &l->side[k];
         bool is_near = lower_in_page(l, s->target);
-        uint8_t *miss[2];
         emit_patch(l->e, s->site, emit_here(l->e));
         l->n = s->n;
         l->flags = s->flags;
@@ -193,9 +192,7 @@ static void emit_sides(struct lower *l)
             lower_link(l, emit_jump(l->e, 16), (uint32_t)s->target);
             continue;
         }
-        jit_emit_dispatch(l->j, l->e, JIT_JUMP, miss);
-        emit_patch(l->e, miss[0], l->j->dispatch_miss);
-        emit_patch(l->e, miss[1], l->j->dispatch_miss);
+        lower_dispatch(l);
     }
     l->flags = flags; /* of the part that follows */
     l->fix = fix;

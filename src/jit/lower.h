@@ -338,6 +338,8 @@ void lower_return(struct lower *l, int32_t sp_moved);
 void lower_calls_finish(struct lower *l); /* the out-of-line code */
 /* Interpret the current instruction when it faults with the RIP in H_RCX. */
 void lower_check_target(struct lower *l);
+/* To the RIP in H_RCX, which is canonical and within the limit of CS. */
+void lower_dispatch(struct lower *l);
 /* To the RIP in H_SCRATCH_A; when it is not canonical, or beyond the limit of CS,
  * the instruction faults. RSP
  * has been moved by sp_moved; nothing else has been changed, but for a return

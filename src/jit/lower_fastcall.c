@@ -84,15 +84,6 @@ static void set_flags(struct lower *l)
     emit_alu_ri(e, 4, 1, rm_reg(H_RAX), AF_ONE);
 }
 
-static void jump_to_rcx(struct lower *l)
-{
-    uint8_t *miss[2];
-    jit_emit_dispatch(l->j, l->e, JIT_JUMP, miss);
-    emit_patch(l->e, miss[0], l->j->dispatch_miss);
-    emit_patch(l->e, miss[1], l->j->dispatch_miss);
-    l->ended = true;
-}
-
 /* SYSCALL and SYSRET are there, and no interrupt is. */
 static void check_both(struct lower *l)
 {
@@ -130,7 +121,7 @@ static void lower_syscall(struct lower *l)
     set_segment(l, SEG_SS, 8, ATTR_DATA, 0);
     set_cpl(l, 0);
     emit_load(e, 8, H_RCX, rm_abs(&c->lstar));
-    jump_to_rcx(l);
+    lower_dispatch(l);
 }
 
 static void lower_sysret(struct lower *l)
@@ -157,7 +148,7 @@ static void lower_sysret(struct lower *l)
     set_segment(l, SEG_SS, 8, ATTR_DATA, 3);
     set_cpl(l, 3);
     emit_mov_rr(e, 8, H_RCX, jit_host_of[REG_RCX]);
-    jump_to_rcx(l);
+    lower_dispatch(l);
 }
 
 bool lower_fastcall(struct lower *l)
@@ -170,5 +161,6 @@ bool lower_fastcall(struct lower *l)
         lower_sysret(l);
     else
         return false;
+    l->ended = true;
     return true;
 }

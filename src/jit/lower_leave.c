@@ -13,6 +13,14 @@ void lower_missed(struct lower *l, uint8_t *const miss[2], int32_t sp_moved)
         emit_patch(l->e, miss[n], l->j->dispatch_miss);
 }
 
+void lower_dispatch(struct lower *l)
+{
+    uint8_t *miss[2];
+    jit_emit_dispatch(l->j, l->e, JIT_JUMP, miss);
+    emit_patch(l->e, miss[0], l->j->dispatch_miss);
+    emit_patch(l->e, miss[1], l->j->dispatch_miss);
+}
+
 void lower_dispatch_checked(struct lower *l, int32_t sp_moved)
 {
     uint8_t *miss[2];

@@ -89,36 +89,40 @@ void lower_effective(struct lower *l)
     lower_effective_to(l, H_SCRATCH_A, l->is64 && l->i->addr == 8 ? 8 : 4);
 }
 
+void jit_emit_tlb_offset(const struct jit *j, struct emit *e, unsigned to,
+                         unsigned from)
+{
+    enum { SHIFT = PAGE_SHIFT - 5 }; /* entries have 32 bytes */
+    if (from != to && j->host.bmi2) {
+        emit_rorx(e, 8, to, from, SHIFT);
+    } else {
+        if (from != to)
+            emit_mov_rr(e, 8, to, from);
+        emit_op(e, 8, 0xc1, 5, rm_reg(to), 8, 1); /* shr */
+        emit_u8(e, SHIFT);
+    }
+    emit_alu_ri(e, 4, 4, rm_reg(to), (TLB_ENTRIES - 1) << 5);
+}
+
 void lower_tlb_entry(struct lower *l, unsigned first)
 {
     struct emit *e = l->e;
-    /* 32-byte entries: (vaddr >> 12 & 1023) << 5. */
-    if (first != H_SCRATCH_B && l->j->host.bmi2) {
-        emit_vex(e, 8, VEX_0F3A, VEX_F2, 0xf0, H_SCRATCH_B, 0,
-                 first); /* rorx */
-    } else {
-        if (first != H_SCRATCH_B)
-            emit_mov_rr(e, 8, H_SCRATCH_B, first);
-        emit_op(e, 8, 0xc1, 5, rm_reg(H_SCRATCH_B), 8, 1); /* shr */
-    }
-    emit_u8(e, PAGE_SHIFT - 5);
+    jit_emit_tlb_offset(l->j, e, H_SCRATCH_B, first);
     emit_alu_ri(e, 8, 4, rm_reg(H_SCRATCH_C), -PAGE_BYTES);
-    emit_alu_ri(e, 4, 4, rm_reg(H_SCRATCH_B), (TLB_ENTRIES - 1) << 5);
     emit_op(e, 8, 0x03, H_SCRATCH_B, rm_abs(&l->j->cpu->mmu.tlb), 8, 0);
 }
 
 void lower_translate(struct lower *l, unsigned bytes, bool write)
 {
     struct emit *e = l->e;
-    int32_t tag = write ? (int32_t)offsetof(struct tlb_entry, write_tag)
-                        : (int32_t)offsetof(struct tlb_entry, read_tag);
     if (bytes == 1)
         emit_mov_rr(e, 8, H_SCRATCH_C, H_SCRATCH_A);
     else
         emit_op(e, 8, 0x8d, H_SCRATCH_C,
                 rm_base(H_SCRATCH_A, (int32_t)bytes - 1), 8, 0);
     lower_tlb_entry(l, H_SCRATCH_A);
-    emit_op(e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
+    emit_op(e, 8, 0x3b, H_SCRATCH_C,
+            rm_base(H_SCRATCH_B, jit_tag_offset(write)), 8, 0);
     lower_cold(l, emit_jump(e, 5));
     emit_op(e, 8, 0x03, H_SCRATCH_A,
             rm_base(H_SCRATCH_B, (int32_t)offsetof(struct tlb_entry, addend)),
@@ -143,8 +147,6 @@ static void look_up(struct lower *l, unsigned reg, int32_t low, int32_t high,
                     bool write)
 {
     struct emit *e = l->e;
-    int32_t tag = write ? (int32_t)offsetof(struct tlb_entry, write_tag)
-                        : (int32_t)offsetof(struct tlb_entry, read_tag);
     lower_save_flags(l);
     unsigned h = H_SCRATCH_B;
     if (reg == REG_RIP)
@@ -159,7 +161,8 @@ static void look_up(struct lower *l, unsigned reg, int32_t low, int32_t high,
         h = H_SCRATCH_B;
     }
     lower_tlb_entry(l, h);
-    emit_op(e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
+    emit_op(e, 8, 0x3b, H_SCRATCH_C,
+            rm_base(H_SCRATCH_B, jit_tag_offset(write)), 8, 0);
     lower_cold(l, emit_jump(e, 5));
     emit_load(
         e, 8, H_SCRATCH_A,

@@ -54,8 +54,6 @@ static unsigned address_size(const struct lower *l)
  * Uses H_SCRATCH_C. */
 static void find_entry(struct lower *l, unsigned reg, bool repeated, bool write)
 {
-    int32_t tag = write ? (int32_t)offsetof(struct tlb_entry, write_tag)
-                        : (int32_t)offsetof(struct tlb_entry, read_tag);
     struct rm last = rm_base(H_SCRATCH_B, repeated ? -1 : l->i->opsize - 1);
     if (repeated) {
         last.index = H_RCX;
@@ -64,7 +62,7 @@ static void find_entry(struct lower *l, unsigned reg, bool repeated, bool write)
     emit_mov_rr(l->e, address_size(l), H_SCRATCH_B, reg);
     emit_op(l->e, 8, 0x8d, H_SCRATCH_C, last, 8, 0); /* lea */
     lower_tlb_entry(l, H_SCRATCH_B);
-    emit_op(l->e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, tag), 8, 0);
+    emit_op(l->e, 8, 0x3b, H_SCRATCH_C, rm_base(H_SCRATCH_B, jit_tag_offset(write)), 8, 0);
     lower_cold(l, emit_jump(l->e, 5));
 }
 

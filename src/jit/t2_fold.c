@@ -183,7 +183,7 @@ static bool comes_in_32bit(const struct t2_ir *ir, const struct t2_op *phi)
  * of another kind gets into. */
 static void find_32bit_phis(struct t2_ir *ir)
 {
-    bool changed = false;
+    bool changed;
     for (unsigned n = 0; n < ir->seq_count; n++) {
         struct t2_op *o = &ir->ops[ir->seq[n]];
         if (o->kind == T2_PHI)

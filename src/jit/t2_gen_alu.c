@@ -107,9 +107,8 @@ static void shift_by(struct t2_gen *g, t2_ref r, const struct t2_op *o,
     unsigned d = t2g_target(g, r), bits = o->size * 8;
     count &= o->size == 8 ? 63 : 31;
     if (o->digit <= 1 && o->size >= 4 && g->j->host.bmi2) { /* ROL, ROR */
-        emit_vex(&g->e, o->size, VEX_0F3A, VEX_F2, 0xf0, d, 0, /* rorx */
-                 t2g_register(g, o->a, H_RAX));
-        emit_u8(&g->e, (o->digit == 0 ? bits - count : count) & (bits - 1));
+        emit_rorx(&g->e, o->size, d, t2g_register(g, o->a, H_RAX),
+                  (o->digit == 0 ? bits - count : count) & (bits - 1));
     } else {
         t2g_load(g, d, o->a);
         emit_op(&g->e, o->size, t2g_op_for(o->size, 0xc1), o->digit, rm_reg(d),

@@ -3,28 +3,14 @@
 
 #include <stddef.h>
 
-static int32_t tag_offset(bool is_write)
-{
-    return is_write ? (int32_t)offsetof(struct tlb_entry, write_tag)
-                    : (int32_t)offsetof(struct tlb_entry, read_tag);
-}
-
 /* The TLB's entry for the page of root + lo into RDX. */
 static void find_entry(struct t2_gen *g, unsigned root, int32_t lo)
 {
-    struct emit *e = &g->e;
-    enum { SHIFT = PAGE_SHIFT - 5 }; /* entries have 32 bytes */
-    if (lo == 0 && g->j->host.bmi2) {
-        emit_vex(e, 8, VEX_0F3A, VEX_F2, 0xf0, H_RDX, 0, root); /* rorx */
-    } else {
-        if (lo)
-            emit_op(e, 8, 0x8d, H_RDX, rm_base(root, lo), 8, 0);
-        else if (root != H_RDX)
-            emit_mov_rr(e, 8, H_RDX, root);
-        emit_op(e, 8, 0xc1, 5, rm_reg(H_RDX), 8, 1); /* shr */
+    if (lo) {
+        emit_op(&g->e, 8, 0x8d, H_RDX, rm_base(root, lo), 8, 0);
+        root = H_RDX;
     }
-    emit_u8(e, SHIFT);
-    emit_alu_ri(e, 4, 4, rm_reg(H_RDX), (TLB_ENTRIES - 1) << 5);
+    jit_emit_tlb_offset(g->j, &g->e, H_RDX, root);
     t2g_op(g, 8, 0x03, H_RDX, rm_abs(&g->j->cpu->mmu.tlb), 8, 0);
 }
 
@@ -85,7 +71,7 @@ void t2g_check(struct t2_gen *g, t2_ref r, const struct t2_op *o)
     for (unsigned w = 0; w < 2; w++) {
         if (!(o->rw & (w ? T2_WRITES : T2_READS)))
             continue;
-        emit_op(e, 8, 0x3b, H_RAX, rm_base(H_RDX, tag_offset(w)), 8, 0);
+        emit_op(e, 8, 0x3b, H_RAX, rm_base(H_RDX, jit_tag_offset(w)), 8, 0);
         c->site[sites++] = emit_jump(e, 5);
     }
     g->host = 0;

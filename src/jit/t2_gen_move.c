@@ -1,8 +1,6 @@
 /* Host code of moves, addresses and flags as values. RAX and RDX are scratch. */
 #include "jit/t2_code.h"
 
-#include <stddef.h>
-
 void t2g_extend(struct t2_gen *g, t2_ref r, const struct t2_op *o)
 {
     unsigned d = t2g_target(g, r), from = o->kind == T2_MOVZX ? o->size : o->from;
